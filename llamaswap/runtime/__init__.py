@@ -1,0 +1,1 @@
+"""Threads, sockets, processes and files: each module owns one kind of I/O."""
