@@ -5,7 +5,7 @@ again makes sense, after how many seconds. Only web/errors.py turns a fault into
 """
 from __future__ import annotations
 
-from typing import Optional
+from typing import Optional, Tuple
 
 
 class Fault(Exception):
@@ -15,12 +15,13 @@ class Fault(Exception):
     code = "internal_error"
 
     def __init__(self, message: str, *, status: Optional[int] = None, code: Optional[str] = None,
-                 retry_after: Optional[float] = None) -> None:
+                 retry_after: Optional[float] = None, headers: Tuple[Tuple[str, str], ...] = ()) -> None:
         super().__init__(message)
         self.message = message
         self.status = self.status if status is None else status
         self.code = self.code if code is None else code
         self.retry_after = retry_after
+        self.headers = headers
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.status}, {self.code!r}, {self.message!r})"

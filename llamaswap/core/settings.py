@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Tuple
 
+from llamaswap.core.matrix import Matrix
+
 Strings = Tuple[str, ...]
 DEFAULT_GROUP = "(default)"
 
@@ -82,3 +84,78 @@ class Group:
     exclusive: bool = True
     persistent: bool = False
     members: Strings = ()
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another server; its models are requested as `peer/model`, or by their bare name when only one peer has it."""
+
+    id: str
+    proxy: str = ""
+    models: Strings = ()
+    api_key: str = ""
+    filters: Filters = Filters()
+    timeouts: Timeouts = Timeouts(response_header=60)
+
+
+@dataclass(frozen=True)
+class Selector:
+    """A name that chooses among `targets` for each request."""
+
+    id: str
+    strategy: str = "pin"
+    targets: Strings = ()
+    spillover: int = 1
+    name: str = ""
+    description: str = ""
+    unlisted: bool = False
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Names that mean something else while the profile is active; an empty target disables the name."""
+
+    id: str
+    description: str = ""
+    pins: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Performance:
+    disabled: bool = False
+    every: float = 5.0
+
+
+@dataclass(frozen=True)
+class Config:
+    health_check_timeout: int
+    global_ttl: int
+    unload_timeout: int
+    start_port: int
+    log_level: str
+    log_time_format: str
+    log_to_stdout: str
+    metrics_max_in_memory: int
+    capture_buffer: int
+    send_loading_state: bool
+    include_aliases_in_list: bool
+    api_keys: Strings
+    admin_listen: str
+    preload: Strings
+    store_path: Optional[str]
+    session_id: Strings
+    performance: Performance
+    ignore_paths: Strings
+    models: Mapping[str, Model]
+    aliases: Mapping[str, str]
+    router: str
+    groups: Tuple[Group, ...]        # empty when the matrix rules
+    matrix: Optional[Matrix]
+    priority: Mapping[str, int]      # by model ID
+    max_wait: int
+    peers: Mapping[str, Peer]
+    selectors: Mapping[str, Selector]
+    profiles: Mapping[str, Profile]
+    # Lists under `profiles`, from before groups existed: `name/model` and `name:model` still reach the model.
+    member_lists: Mapping[str, Strings]
