@@ -1,0 +1,271 @@
+"""Log bytes: rings that remember, subscribers that follow, and one writer for standard output.
+
+Bytes stay bytes, ANSI colours included; a ring is cut at line starts only. Whoever produces never waits for whoever
+consumes: a subscriber has a bounded queue that drops its oldest bytes and says how many, and so has the writer to
+standard output, which alone may be blocked by a reader that stopped reading (scar: the peer froze, models and requests
+alike, on an unread pipe; test_blocked_stdout_blocks_nobody).
+
+Every lock here is a leaf: held for list and byte operations only.
+"""
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from types import TracebackType
+from typing import Callable, Deque, Dict, FrozenSet, Iterator, List, Mapping, Optional, Tuple, Type
+
+from llamaswap.runtime.threads import spawn
+
+RING_BYTES = 100 * 1024
+QUEUE_BYTES = 1024 * 1024
+DROPPED = "\u2014 %d bytes dropped \u2014\n".encode()      # worded as llama-swap does, for tools that look for it
+SHOWN: Mapping[str, FrozenSet[str]] = {     # `logToStdout`: which sources reach the combined ring and standard output
+    "proxy": frozenset({"proxy"}), "upstream": frozenset({"upstream"}),
+    "both": frozenset({"proxy", "upstream"}), "none": frozenset(),
+}
+
+Write = Callable[[bytes], int]
+
+
+class ByteQueue:
+    """A bounded queue of bytes for one consumer. Full means the oldest bytes go, and the gap is announced in place."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._changed = threading.Condition(threading.Lock())
+        self._pieces: Deque[bytes] = deque()
+        self._size = 0
+        self._gap = 0
+        self._is_closed = False
+        self.dropped = 0
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._size} bytes, dropped={self.dropped})"
+
+    def put(self, data: bytes) -> None:
+        with self._changed:
+            if self._is_closed or not data:
+                return
+            self._pieces.append(data)
+            self._size += len(data)
+            # Oldest first: a follower that falls behind wants to know what is going on, not what was.
+            while self._size > self._max_bytes:
+                self._drop_oldest()
+            self._changed.notify()
+
+    def get(self, timeout: Optional[float] = None) -> Optional[bytes]:
+        """Everything that waits, joined; b"" when the time is up; None once closed and empty."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            while not self._pieces:
+                if self._is_closed:
+                    return None
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    return b""
+                self._changed.wait(left)
+            gap, self._gap = self._gap, 0
+            data = b"".join(self._pieces)
+            self._pieces.clear()
+            self._size = 0
+        return DROPPED % gap + data if gap else data
+
+    def close(self) -> None:
+        """Take nothing more and wake the consumer, who still gets what waits."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+    def _drop_oldest(self) -> None:
+        lost = self._pieces.popleft()
+        kept = b""
+        if not self._pieces:                # a single piece larger than the queue: its end is worth more than nothing
+            lost, kept = lost[:-self._max_bytes], lost[-self._max_bytes:]
+            self._pieces.append(kept)
+        self._size -= len(lost)
+        self._gap += len(lost)
+        self.dropped += len(lost)
+
+
+class Subscription(ByteQueue):
+    """One follower of a ring. Iterating waits for ever; `get` with a timeout lets a handler look at its client."""
+
+    def __init__(self, ring: LogRing, max_bytes: int) -> None:
+        super().__init__(max_bytes)
+        self._ring = ring
+
+    def close(self) -> None:
+        self._ring.unsubscribe(self)
+        super().close()
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            data = self.get()
+            if data is None:
+                return
+            yield data
+
+    def __enter__(self) -> Subscription:
+        return self
+
+    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException],
+                 trace: Optional[TracebackType]) -> None:
+        self.close()
+
+
+class LogRing:
+    """The last bytes of one source, from a line start on."""
+
+    def __init__(self, max_bytes: int = RING_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._bytes = bytearray()
+        self._subscribers: Tuple[Subscription, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"LogRing({len(self._bytes)} of {self._max_bytes} bytes, {len(self._subscribers)} subscribers)"
+
+    def append(self, data: bytes) -> None:
+        with self._lock:
+            self._bytes += data
+            excess = len(self._bytes) - self._max_bytes
+            if excess > 0:
+                # A newline at excess - 1 means that the cut already falls on a line start.
+                line_end = self._bytes.find(b"\n", excess - 1)
+                del self._bytes[:line_end + 1 if line_end >= 0 else excess]
+            # order: inside the lock, or two producers could reach a follower in another order than the ring.
+            for subscriber in self._subscribers:
+                subscriber.put(data)
+
+    def history(self) -> bytes:
+        with self._lock:
+            return bytes(self._bytes)
+
+    def subscribe(self, *, with_history: bool = True, max_bytes: int = QUEUE_BYTES) -> Subscription:
+        """Follow from here. History and what follows meet without a gap or a repetition. Close it after use."""
+        subscription = Subscription(self, max_bytes)
+        # One lock for both, or lines between the two would be lost or doubled.
+        with self._lock:
+            if with_history:
+                subscription.put(bytes(self._bytes))
+            self._subscribers += (subscription,)
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        with self._lock:
+            self._subscribers = tuple(one for one in self._subscribers if one is not subscription)
+
+
+class StdoutSink:
+    """Thread `log-stdout` writes; everybody else only queues. A blocked reader costs log bytes, never time."""
+
+    def __init__(self, write: Optional[Write] = None, *, max_bytes: int = QUEUE_BYTES) -> None:
+        self._write = write or _write_stdout
+        self._queue = ByteQueue(max_bytes)
+        self._thread = spawn("log-stdout", self._run)
+
+    @property
+    def dropped(self) -> int:
+        return self._queue.dropped
+
+    def put(self, data: bytes) -> None:
+        self._queue.put(data)
+
+    def close(self, timeout: float = 1.0) -> bool:
+        """Write what waits, as far as the reader lets us within `timeout`. True when everything got out."""
+        self._queue.close()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while True:
+            data = self._queue.get()
+            if data is None:
+                return
+            try:
+                while data:
+                    data = data[self._write(data):]
+            except OSError:
+                self._queue.close()         # the reader is gone for good; the rings still have everything
+                return
+
+
+class LogBook:
+    """All rings: `proxy` (our own lines), `upstream` (every model), one per model, `combined` (what `/logs` shows)."""
+
+    def __init__(self, *, to_stdout: str = "proxy", sink: Optional[StdoutSink] = None,
+                 max_bytes: int = RING_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._sink = sink
+        self._shown = SHOWN.get(to_stdout, SHOWN["proxy"])
+        self._lock = threading.Lock()
+        self._models: Dict[str, LogRing] = {}
+        self.proxy = LogRing(max_bytes)
+        self.upstream = LogRing(max_bytes)
+        self.combined = LogRing(max_bytes)
+
+    def __repr__(self) -> str:
+        return f"LogBook(shown={sorted(self._shown)}, models={sorted(self._models)})"
+
+    def show(self, to_stdout: str) -> None:
+        """Follow a changed `logToStdout`; what is already in the combined ring stays."""
+        self._shown = SHOWN.get(to_stdout, SHOWN["proxy"])
+
+    def model(self, model_id: str) -> LogRing:
+        """The ring of a model, made on first use. It outlives the process, so a crash can be read afterwards."""
+        with self._lock:
+            return self._models.setdefault(model_id, LogRing(self._max_bytes))
+
+    def find(self, source: str) -> Optional[LogRing]:
+        """`proxy`, `upstream`, "" for the combined ring, or a model that has written or started; None otherwise."""
+        fixed = {"": self.combined, "proxy": self.proxy, "upstream": self.upstream}
+        with self._lock:
+            return fixed.get(source) or self._models.get(source)
+
+    def models(self) -> List[str]:
+        with self._lock:
+            return sorted(self._models)
+
+    def add_model_output(self, model_id: str, data: bytes) -> None:
+        """From the model's `log-` thread. Costs a few appends, whoever is listening."""
+        self.model(model_id).append(data)
+        self.upstream.append(data)
+        self._show("upstream", data)
+
+    def add_proxy_line(self, line: bytes) -> None:
+        self.proxy.append(line)
+        self._show("proxy", line)
+
+    def _show(self, source: str, data: bytes) -> None:
+        if source not in self._shown:
+            return
+        self.combined.append(data)
+        if self._sink is not None:
+            self._sink.put(data)
+
+
+class LogBookHandler(logging.Handler):
+    """Brings our own log lines into the book. Without another formatter a line is `[LEVEL] message`.
+
+    Logging holds a lock of its own around emit(); nothing in there waits, so nobody waits for it for long.
+    """
+
+    def __init__(self, book: LogBook, *, level: int = logging.NOTSET) -> None:
+        super().__init__(level)
+        self._book = book
+        self.setFormatter(logging.Formatter("[%(levelname)s] %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+        except (TypeError, ValueError, KeyError):
+            self.handleError(record)        # a format string that does not fit its arguments
+            return
+        self._book.add_proxy_line(line.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def _write_stdout(data: bytes) -> int:
+    return os.write(1, data)
