@@ -1,0 +1,132 @@
+"""One socket: progress timeouts, aborts from elsewhere, descriptors that are closed once."""
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import pytest
+
+from llamaswap.runtime.wire import STALLED, Wire
+from tests.http1.rig import nothing_leaks
+
+
+@pytest.fixture
+def ends():
+    with nothing_leaks():
+        listener = socket.create_server(("127.0.0.1", 0))
+        far = socket.create_connection(listener.getsockname())
+        near, _ = listener.accept()
+        listener.close()
+        wire = Wire(near, recv_timeout=0.1, send_timeout=0.2)
+        yield wire, far
+        wire.close()
+        far.close()
+
+
+def test_a_silent_other_side_stalls_the_read(ends):
+    wire, far = ends
+    with pytest.raises(STALLED):
+        wire.recv(10)
+    wire.set_recv_timeout(5)
+    far.sendall(b"hello")
+    assert wire.recv(10) == b"hello" and not wire.is_readable()
+    far.sendall(b"x")
+    far.close()
+    assert wire.recv(10) == b"x" and wire.recv(10) == b"" and wire.is_readable()
+
+
+def test_filling_a_buffer_waits_for_all_of_it(ends):
+    wire, far = ends
+    wire.set_recv_timeout(5)
+    threading.Timer(0.05, far.sendall, (b"world",)).start()
+    far.sendall(b"hello")
+    buffer = bytearray(10)
+    assert wire.recv_into(memoryview(buffer)) == 10 and buffer == b"helloworld"
+
+
+def test_a_reader_that_is_slow_but_moves_is_not_cut(ends):
+    """sendall with the same timeout would be: its timeout is for the whole."""
+    wire, far = ends
+    data = bytes(range(256)) * 40_000
+    received = []
+
+    def drain():
+        left = len(data)
+        while left:
+            received.append(far.recv(min(left, 400_000)))
+            left -= len(received[-1])
+            time.sleep(0.02)
+    reader = threading.Thread(target=drain)
+    reader.start()
+    started = time.monotonic()
+    wire.send(data)
+    reader.join(20)
+    assert b"".join(received) == data
+    assert time.monotonic() - started > 0.2
+
+
+def test_a_reader_that_does_not_move_is_a_stall(ends):
+    wire, far = ends
+    with pytest.raises(STALLED):
+        for _ in range(1000):
+            wire.send(b"x" * 100_000)
+
+
+@pytest.mark.parametrize("size", [0, 10, 40_000, 5_000_000])
+def test_two_parts_arrive_in_order(ends, size):
+    wire, far = ends
+    body = bytes(range(256)) * (size // 256 + 1)
+    sender = threading.Thread(target=wire.send_both, args=(b"head",
+                                                           memoryview(body)[:size] if size > 40_000 else body[:size]))
+    sender.start()
+    got = b""
+    while len(got) < size + 4:
+        got += far.recv(1 << 20)
+    sender.join(5)
+    assert got == b"head" + body[:size]
+
+
+def test_an_abort_wakes_a_reader_at_once(ends):
+    wire, far = ends
+    wire.set_recv_timeout(0)
+    threading.Timer(0.05, wire.abort).start()
+    started = time.monotonic()
+    assert wire.recv(10) == b"" and wire.is_aborted
+    assert time.monotonic() - started < 5
+    with pytest.raises(OSError):
+        wire.send(b"x")
+        wire.send(b"x")
+
+
+def test_what_has_arrived_is_read_before_the_end(ends):
+    wire, far = ends
+    far.sendall(b"hello")
+    time.sleep(0.05)
+    wire.stop_reading(unless_readable=True)
+    assert not wire.has_stopped_reading
+    wire.stop_reading()
+    assert wire.recv(10) == b"hello" and wire.recv(10) == b"" and wire.has_stopped_reading
+    wire.send(b"answer")
+    assert far.recv(10) == b"answer"
+
+
+def test_closing_twice_and_aborting_a_closed_one_touch_nobody_else(ends):
+    wire, far = ends
+    wire.close()
+    replacement = socket.socketpair()
+    wire.close()
+    wire.abort()
+    wire.stop_reading()
+    replacement[0].send(b"x")
+    assert replacement[1].recv(1) == b"x"
+    for sock in replacement:
+        sock.close()
+    assert repr(wire).endswith("aborted)")
+
+
+def test_a_reset_is_not_an_end(ends):
+    wire, far = ends
+    wire.close(reset=True)
+    with pytest.raises(ConnectionResetError):
+        far.recv(10)
