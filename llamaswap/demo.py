@@ -1,8 +1,8 @@
 """A fake model server: what `llamaswap --demo` runs and what the tests talk to.
 
 Standard library only and nothing of the rest of llamaswap, so it cannot share its bugs. Answers (demo_answers.py) have
-the shape of the real APIs; their content is an echo. Every accident of a real engine is a knob. It is strict about HTTP,
-so that what a proxy mangles is answered with 400 and not guessed at.
+the shape of the real APIs; their content is an echo. Every accident of a real engine is a knob. It is strict about
+HTTP, so that what a proxy mangles is answered with 400 and not guessed at.
 
 Owner: the main thread accepts and takes signals; a connection thread owns its socket and its exchange; the counters of
 Server are shared, under its lock.

@@ -26,6 +26,7 @@ SHOWN: Mapping[str, FrozenSet[str]] = {     # `logToStdout`: which sources reach
     "proxy": frozenset({"proxy"}), "upstream": frozenset({"upstream"}),
     "both": frozenset({"proxy", "upstream"}), "none": frozenset(),
 }
+GATHER_PAUSE = 0.02         # seconds between two writes to standard output
 
 Write = Callable[[bytes], int]
 
@@ -165,6 +166,7 @@ class StdoutSink:
     def __init__(self, write: Optional[Write] = None, *, max_bytes: int = QUEUE_BYTES) -> None:
         self._write = write or _write_stdout
         self._queue = ByteQueue(max_bytes)
+        self._closing = threading.Event()
         self._thread = spawn("log-stdout", self._run)
 
     @property
@@ -177,6 +179,7 @@ class StdoutSink:
     def close(self, timeout: float = 1.0) -> bool:
         """Write what waits, as far as the reader lets us within `timeout`. True when everything got out."""
         self._queue.close()
+        self._closing.set()
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -188,6 +191,8 @@ class StdoutSink:
             try:
                 while data:
                     data = data[self._write(data):]
+                # Lines gather meanwhile. Waking for each one cost every request a switch of threads: 60 us of CPU.
+                self._closing.wait(GATHER_PAUSE)
             except OSError:
                 self._queue.close()         # the reader is gone for good; the rings still have everything
                 return

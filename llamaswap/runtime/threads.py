@@ -12,7 +12,8 @@ from typing import Any, Callable, Optional
 log = logging.getLogger(__name__)
 
 
-def spawn(name: str, run: Callable[..., Any], *args: Any, on_crash: Optional[Callable[[], Any]] = None) -> threading.Thread:
+def spawn(name: str, run: Callable[..., Any], *args: Any,
+          on_crash: Optional[Callable[[], Any]] = None) -> threading.Thread:
     """Start a daemon thread. `on_crash` marks it vital: it is called, in that thread, when `run` raised."""
 
     def guarded() -> None:

@@ -1,0 +1,215 @@
+"""Every route in one table, and the order in which a request passes through: route, key, origin, handler.
+
+A handler returns a Response, or None when the answer has already been relayed to the client. Faults are answered by
+whoever runs the server, through web/errors.py.
+"""
+from __future__ import annotations
+
+import itertools
+import re
+import secrets
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from urllib.parse import unquote
+
+from llamaswap.core.faults import ClientFault, Fault
+from llamaswap.core.messages import Request, Response
+from llamaswap.core.routing import MODEL_ROUTES, find_route
+from llamaswap.web.admin import Admin
+from llamaswap.web.auth import comes_from_elsewhere, readable_by_pages
+from llamaswap.web.inference import Inference
+from llamaswap.web.profiles import Profiles
+from llamaswap.web.sites import Site
+from llamaswap.web.ui import Pages
+
+Handler = Callable[[Request, str], Optional[Response]]
+
+ANY = ("*",)
+GET = ("GET", "HEAD")
+POST = ("POST",)
+PUT = ("PUT",)
+_READING = frozenset(("GET", "HEAD", "OPTIONS"))
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_REQUEST_ID = re.compile(r"[!-~]{1,128}\Z")
+_SLASHES = re.compile("//+")
+# What lies behind these belongs to a model: its path stays as it was sent, and it answers OPTIONS itself.
+_RAW = ("/upstream/", "/comfyui/")
+
+
+class Route(NamedTuple):
+    methods: Tuple[str, ...]
+    handler: Handler
+    is_open: bool = False          # answered without a key
+    is_management: bool = True     # moves to the admin address when there is one
+    changes_by_get: bool = False   # a GET that does something; any other method than GET and HEAD is taken to do so
+
+
+class App:
+    def __init__(self, *, site: Callable[[], Site], admin: Admin, profiles: Profiles, inference: Inference,
+                 pages: Pages, has_admin_listener: bool = False) -> None:
+        self._site = site
+        self._inference = inference
+        self._has_admin_listener = has_admin_listener
+        self._run = secrets.token_hex(4)
+        self._numbers = itertools.count(1)      # next() on it is atomic
+        self._exact: Dict[str, Route] = {
+            "/": Route(GET, pages.root, is_open=True),
+            "/ui": Route(GET, pages.redirect, is_open=True),
+            "/favicon.ico": Route(GET, pages.favicon, is_open=True),
+            "/health": Route(GET, admin.health, is_open=True, is_management=False),
+            "/wol-health": Route(GET, admin.health, is_open=True, is_management=False),
+            "/v1/models": Route(GET, admin.models, is_management=False),
+            "/models": Route(GET, admin.models, is_management=False),
+            "/running": Route(GET, admin.running),
+            "/unload": Route(("GET", "POST"), admin.unload_all_text, changes_by_get=True),
+            "/logs": Route(GET, self._logs(admin, pages)),
+            "/logs/stream": Route(GET, admin.log_stream),
+            "/api/version": Route(GET, admin.version),
+            "/api/models/unload": Route(POST, admin.unload_all),
+            "/api/profiles": Route(GET, profiles.list),
+            "/api/profiles/active": Route(PUT, profiles.select),
+            "/upstream": Route(GET, pages.redirect_models, is_open=True),
+            "/comfyui": Route(ANY, inference.comfyui, is_management=False),
+        }
+        self._prefixes: List[Tuple[str, Route]] = [
+            ("/ui/", Route(GET, pages.asset)),
+            ("/v1/models/", Route(GET, admin.model, is_management=False)),
+            ("/logs/stream/", Route(GET, admin.log_stream)),
+            ("/api/models/unload/", Route(POST, admin.unload_one)),
+            ("/upstream/", Route(ANY, inference.upstream, is_management=False)),
+            ("/comfyui/", Route(ANY, inference.comfyui, is_management=False)),
+        ]
+        self._shared = frozenset(("/v1/models", "/models", "/health", "/wol-health"))      # on both addresses
+        self._model_route = Route(ANY, inference.serve, is_management=False)
+        self._unknown = Route(ANY, inference.serve_unknown, is_management=False)
+
+    def routes(self) -> Iterator[Tuple[str, Tuple[str, ...]]]:
+        """Path (a prefix when it ends in a slash) and methods of everything that is answered."""
+        for path, route in (*self._exact.items(), *self._prefixes):
+            yield path, route.methods
+        for path, model_route in MODEL_ROUTES.items():
+            yield path, model_route.methods
+
+    def handle(self, request: Request) -> Optional[Response]:
+        """Main listener: everything, or inference alone when management has its own address."""
+        request.id = self._request_id(request)
+        return _marked(request, self._dispatch(request))
+
+    def handle_admin(self, request: Request) -> Optional[Response]:
+        """The admin listener: management and what anybody may ask, no inference."""
+        request.id = self._request_id(request)
+        return _marked(request, self._dispatch_admin(request))
+
+    def _request_id(self, request: Request) -> str:
+        """The client's own, if it is one a log and a header can carry; otherwise one that no other run gives."""
+        offered = request.headers.get("x-request-id")
+        return offered if offered and _REQUEST_ID.match(offered) else f"{self._run}-{next(self._numbers):x}"
+
+    # --- finding the route
+
+    def _dispatch(self, request: Request) -> Optional[Response]:
+        path = request.path
+        if "//" in path and not path.startswith(_RAW):
+            path = _SLASHES.sub("/", path)     # a base URL that ends in a slash, and a path that begins with one
+        model_route = find_route(request.method, path)
+        if model_route is not None:
+            return self._admit(request, self._model_route, model_route.forward)
+        route, rest = self._find(path)
+        if request.method == "OPTIONS" and not self._is_for_model(request, route):
+            return preflight(request, readable=not route.is_management)
+        if route.is_management and self._has_admin_listener:
+            raise _not_found(request)
+        return self._admit(request, route, rest)
+
+    def _dispatch_admin(self, request: Request) -> Optional[Response]:
+        route, rest = self._find(request.path)
+        if not (route.is_management or request.path in self._shared):
+            raise _not_found(request)
+        if request.method == "OPTIONS":
+            return preflight(request, readable=False)
+        return self._admit(request, route, rest)
+
+    def _is_for_model(self, request: Request, route: Route) -> bool:
+        """Browsers send no key with a preflight, so where one is needed the preflight has to be answered here."""
+        return request.path.startswith(_RAW) and self._may_pass(request, route)
+
+    def _find(self, path: str) -> Tuple[Route, str]:
+        plain = _decoded(path) if "%" in path else path
+        route = self._exact.get(plain)
+        if route is not None:
+            return route, ""
+        for prefix, route in self._prefixes:
+            # The segments of a prefix may be escaped too, so what follows is found by counting them.
+            if (path if prefix in _RAW else plain).startswith(prefix):
+                rest = path.split("/", prefix.count("/"))[-1]
+                return route, rest if prefix in _RAW else unquote(rest, errors="surrogateescape")
+        if plain in MODEL_ROUTES:
+            return Route(MODEL_ROUTES[plain].methods, self._unknown.handler, is_management=False), ""
+        return self._unknown, ""
+
+    # --- letting it in
+
+    def _admit(self, request: Request, route: Route, rest: str) -> Optional[Response]:
+        if route.methods is not ANY and request.method not in route.methods:
+            raise _method_not_allowed(request, route.methods)
+        if route.is_management:
+            self._check(request, route)
+            return route.handler(request, rest)
+        try:
+            self._check(request, route)
+            response = route.handler(request, rest)
+        except Fault as fault:
+            fault.headers = (*fault.headers, *readable_by_pages(request))
+            raise
+        if response is not None:
+            response.headers.extend(readable_by_pages(request))
+        return response
+
+    def _check(self, request: Request, route: Route) -> None:
+        if not self._may_pass(request, route):
+            raise ClientFault("unauthorized: invalid or missing API key", status=401, code="unauthorized")
+        changes = route.changes_by_get or request.method not in _READING
+        if route.is_management and changes and comes_from_elsewhere(request.headers):
+            raise ClientFault("a page of another site may not change anything here", status=403, code="forbidden")
+
+    def _may_pass(self, request: Request, route: Route) -> bool:
+        return route.is_open or self._site().keyring.admits(request.headers)
+
+    def _logs(self, admin: Admin, pages: Pages) -> Handler:
+        def logs(request: Request, rest: str) -> Optional[Response]:
+            wants_page = "text/html" in (request.headers.get("accept") or "")    # a browser's address bar
+            return pages.root(request, rest) if wants_page else admin.log_history(request, rest)
+        return logs
+
+
+def _marked(request: Request, response: Optional[Response]) -> Optional[Response]:
+    """Relayed answers were marked on their way."""
+    if response is not None:
+        response.headers.append(("X-Request-Id", request.id))
+    return response
+
+
+def preflight(request: Request, *, readable: bool = True) -> Response:
+    """CORS: any page may ask a model; what it gets is decided by the key it has. No page may ask management."""
+    if not readable:
+        return Response(204)
+    asked = request.headers.get("access-control-request-headers")
+    names = "Content-Type, Authorization, Accept, X-Requested-With"
+    if asked is not None:
+        names = ", ".join(name for name in (part.strip() for part in asked.split(",")) if _TOKEN.match(name))
+    return Response(204, [("Access-Control-Allow-Origin", "*"),
+                          ("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE, OPTIONS"),
+                          ("Access-Control-Allow-Headers", names), ("Access-Control-Max-Age", "86400")])
+
+
+def _decoded(path: str) -> str:
+    """Without needless escapes. `%2F` never becomes a separator."""
+    return "/".join(unquote(part, errors="surrogateescape").replace("/", "%2F") for part in path.split("/"))
+
+
+def _not_found(request: Request) -> ClientFault:
+    return ClientFault(f"{request.path} is not served here", status=404, code="not_found")
+
+
+def _method_not_allowed(request: Request, allowed: Sequence[str]) -> ClientFault:
+    return ClientFault(f"{request.method} is not possible here; allowed: {', '.join(allowed)}", status=405,
+                       code="method_not_allowed", headers=(("Allow", ", ".join(allowed)),))

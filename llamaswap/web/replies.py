@@ -1,0 +1,26 @@
+"""Answers of our own, in the two forms that nearly all of them have; and the date that some of them carry."""
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from llamaswap.core.messages import Response
+
+TEXT = ("Content-Type", "text/plain; charset=utf-8")
+JSON = ("Content-Type", "application/json")
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    """With the newline at its end that clients of the peer see."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return Response(status, [JSON], text.encode("utf-8", "replace") + b"\n")
+
+
+def now_epoch() -> int:
+    """For `created` fields. Nothing is decided by it: the clock can jump."""
+    return int(time.time())
+
+
+def text_response(text: str, status: int = 200) -> Response:
+    return Response(status, [TEXT], text.encode("utf-8", "replace"))

@@ -1,0 +1,175 @@
+"""The control plane as a WSGI application, and waitress serving it on the admin address.
+
+No handler knows which server called it: this module turns a WSGI environment into the same Request, and the Response
+back. Waitress gives every answer a thread until it ends, so the streams that browsers keep open need their share.
+"""
+from __future__ import annotations
+
+import time
+from http import HTTPStatus
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
+from urllib.parse import quote
+
+import waitress.server
+import waitress.trigger
+import waitress.wasyncore
+
+from llamaswap.core.faults import ClientFault, Fault
+from llamaswap.core.headers import Headers
+from llamaswap.core.messages import Request, Response
+from llamaswap.runtime.threads import spawn
+from llamaswap.web.errors import fault_response
+
+THREADS = 32
+CONNECTION_LIMIT = 256
+CHUNK_BYTES = 64 * 1024
+MAX_BODY_BYTES = 1 << 20
+
+Handle = Callable[[Request], Optional[Response]]
+OnDone = Callable[[Request, int, int, float], None]
+StartResponse = Callable[[str, List[Tuple[str, str]]], Any]
+Application = Callable[[Dict[str, Any], StartResponse], Iterable[bytes]]
+
+
+def application(handle: Handle, on_done: Optional[OnDone] = None) -> Application:
+    """`handle` must answer with a Response: relaying is for the data plane. `on_done` as in runtime.server.Server."""
+
+    def app(environ: Dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        request, begun = _request(environ), time.monotonic()
+        try:
+            response = handle(request)
+            assert response is not None, f"{request.path} relays and cannot be served here"
+        except Fault as fault:
+            response = fault_response(request, fault)
+        body = response.body
+        headers = list(response.headers)
+        if isinstance(body, bytes):
+            headers.append(("Content-Length", str(len(body))))
+            body = [body]
+        # A stream would go on for nobody: what asks with HEAD does not read.
+        pieces = _Pieces([] if request.method == "HEAD" else body, response.on_close)
+        if on_done is not None:
+            pieces.on_end = lambda: on_done(request, response.status, pieces.sent_bytes, time.monotonic() - begun)
+        write = start_response(f"{response.status} {_reason(response.status)}", headers)
+        if not isinstance(response.body, bytes):
+            write(b"")      # the head at once: the first piece of a stream may be long in coming
+        return pieces
+
+    return app
+
+
+class _Pieces:
+    """What a WSGI server iterates and then closes, however it ends."""
+
+    def __init__(self, body: Iterable[bytes], on_close: Optional[Callable[[], None]]) -> None:
+        self._body = body
+        self._on_close = on_close
+        self.on_end: Callable[[], None] = lambda: None
+        self.sent_bytes = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._body:
+            yield piece
+            self.sent_bytes += len(piece)
+
+    def close(self) -> None:
+        if self._on_close is not None:
+            self._on_close()
+        self.on_end()
+
+
+class _Connection:
+    """The two questions a handler asks about its client."""
+
+    def __init__(self, environ: Dict[str, Any]) -> None:
+        self._is_gone: Callable[[], bool] = environ.get("waitress.client_disconnected", lambda: False)
+
+    def is_gone(self) -> bool:
+        return bool(self._is_gone())
+
+
+class _Body:
+    def __init__(self, environ: Dict[str, Any]) -> None:
+        self._input = environ["wsgi.input"]
+        self.length: Optional[int] = int(environ.get("CONTENT_LENGTH") or 0)
+        self._kept: Optional[bytes] = None
+
+    def read_all(self, max_bytes: int) -> bytes:
+        if self._kept is None:
+            self._kept = self._input.read(max_bytes + 1)
+        if len(self._kept) > max_bytes:
+            raise ClientFault("the request body is too large", status=413, code="body_too_large")
+        return self._kept
+
+    def chunks(self) -> Iterator[bytes]:
+        if self._kept is not None:
+            yield self._kept
+            return
+        while True:
+            piece: bytes = self._input.read(CHUNK_BYTES)
+            if not piece:
+                return
+            yield piece
+
+
+def _request(environ: Dict[str, Any]) -> Request:
+    # WSGI hands over the path decoded, as Latin-1; nothing in the control plane depends on how it was escaped.
+    path = quote(environ.get("PATH_INFO", "").encode("latin-1"), safe="/:@!$&'()*+,;=~-._")
+    query = environ.get("QUERY_STRING", "")
+    fields = [(key[5:].replace("_", "-").title(), value) for key, value in environ.items() if key.startswith("HTTP_")]
+    fields += [(name, environ[key]) for key, name in (("CONTENT_TYPE", "Content-Type"),) if environ.get(key)]
+    return Request(method=environ["REQUEST_METHOD"], target=f"{path}?{query}" if query else path, path=path,
+                   query=query, version=(1, 1), headers=Headers(fields), body=_Body(environ),
+                   client_ip=environ.get("REMOTE_ADDR", ""), is_tls=environ.get("wsgi.url_scheme") == "https",
+                   connection=_Connection(environ))
+
+
+def _reason(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
+
+
+class AdminServer:
+    """Waitress on its own address, in its own thread."""
+
+    def __init__(self, handle: Handle, host: str, port: int, *, on_crash: Callable[[], None],
+                 on_done: Optional[OnDone] = None) -> None:
+        """Binds at once; OSError when the address is taken."""
+        self._on_crash = on_crash
+        self._map: Dict[int, Any] = {}      # waitress's own: every socket of the server, by descriptor
+        host = f"[{host}]" if ":" in host else host or "*"
+        try:
+            # Proxy headers are left in: they decide nothing but which Origin may be ours (see web/auth.py).
+            self._server = waitress.server.create_server(
+                application(handle, on_done), map=self._map, listen=f"{host}:{port}", threads=THREADS, ident=None,
+                connection_limit=CONNECTION_LIMIT, max_request_body_size=MAX_BODY_BYTES, asyncore_use_poll=True,
+                channel_request_lookahead=1, clear_untrusted_proxy_headers=False)
+        except OSError:
+            self._close()      # of two addresses the first may have been free
+            raise
+        self._thread: Any = None      # as spawn() returns it
+
+    @property
+    def addresses(self) -> List[Tuple[str, int]]:
+        found = getattr(self._server, "effective_listen", None)
+        found = found or [(self._server.effective_host, self._server.effective_port)]
+        return [(str(host), int(port)) for host, port in found]
+
+    def start(self) -> None:
+        self._thread = spawn("admin", self._server.run, on_crash=self._on_crash)
+
+    def stop(self, timeout: float = 2.0) -> None:
+        """Let the answers under way end, then close everything."""
+        self._server.task_dispatcher.shutdown(timeout=timeout)
+        if self._thread is None:
+            self._close()
+            return
+        # Its loop polls these very descriptors, so its own thread closes them; with none left it ends.
+        next(each for each in list(self._map.values()) if isinstance(each, waitress.trigger.trigger)
+             ).pull_trigger(self._close)
+        self._thread.join(timeout)
+
+    def _close(self) -> None:
+        waitress.wasyncore.close_all(self._map)

@@ -1,0 +1,40 @@
+"""The line about a request."""
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from llamaswap.web.accesslog import AccessLog
+from tests.support.asked import asked
+
+
+def logged(caplog, target, *, seconds=0.0123, headers=None):
+    caplog.set_level(logging.INFO)
+    AccessLog()(asked("GET", target, headers=headers), 200, 42, seconds)
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_a_line(caplog):
+    assert logged(caplog, "/v1/models?key=secret", headers={"User-Agent": "curl/8"}) == [
+        'Request 10.0.0.1 "GET /v1/models HTTP/1.1" 200 42 "curl/8" 12.30ms id-1']
+
+
+def test_long_ones_are_counted_in_seconds(caplog):
+    assert logged(caplog, "/", seconds=61.5)[0].endswith('"" 61.500s id-1')
+
+
+@pytest.mark.parametrize("target", ["/wol-health", "/api/performance", "/metrics"])
+def test_machines_that_ask_all_the_time_are_not_logged(caplog, target):
+    assert logged(caplog, target) == []
+
+
+def test_nobody_writes_lines_of_their_own(caplog):
+    line, = logged(caplog, "/a%0ab\x1b[2J", headers={"User-Agent": 'x"\r\ny\x7f', "X-Forwarded-For": "6.6.6.6"})
+    assert line == 'Request 10.0.0.1 "GET /a%0ab%1B[2J HTTP/1.1" 200 42 "x%22%0D%0Ay%7F" 12.30ms id-1'
+
+
+def test_silent_when_nobody_listens(caplog):
+    caplog.set_level(logging.WARNING)
+    AccessLog()(asked("GET", "/"), 200, 0, 0.1)
+    assert caplog.records == []

@@ -1,0 +1,395 @@
+"""The way of a request to its model, over a real registry whose models are fakes."""
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from llamaswap.core.faults import ClientFault, Refused, UpstreamFault
+from llamaswap.core.groups import Groups
+from llamaswap.runtime.current import Current
+from llamaswap.runtime.registry import Registry
+from llamaswap.runtime.reservations import Reservations
+from llamaswap.web import inference as module
+from llamaswap.web.inference import Inference
+from tests.support.asked import FakeExchange, FakeLauncher, FakePool, asked, header, site_of, whole
+
+MODELS = {
+    "m": {"aliases": ["n"]}, "author/model": None, "renamed": {"useModelName": "real"},
+    "filtered": {"filters": {"stripParams": "seed", "setParams": {"top_p": 1}, "setParamsByID": {"hot": {"top_p": 2}}}},
+    "one": {"concurrencyLimit": 1}, "loud": {"sendLoadingState": True}, "web": {"compat": {"ignoreWebsockets": True}},
+    "comfyui_auto": None,
+}
+PEERS = {
+    "p": {"proxy": "http://far/base", "models": ["x", "deep/y"], "apiKey": "theirs",
+          "filters": {"stripParams": "seed", "setParamsByID": {"p/x": {"a": 1}}}},
+    "open": {"proxy": "http://near", "models": ["z"]},
+    "bad": {"proxy": "ftp://bad", "models": ["lost"]},
+}
+SELECTORS = {"spread": {"strategy": "spillover", "targets": ["one", "m", "x"]},
+             "pinned": {"strategy": "pin", "targets": ["one"]},
+             "warm": {"strategy": "warm", "targets": ["m", "author/model"]}}
+WEBSOCKET = {"Connection": "Upgrade", "Upgrade": "websocket"}
+PATIENCE = 20.0
+
+
+class Rig:
+    def __init__(self, **keys):
+        self.pool = FakePool()                                     # of every peer
+        groups = {"g": {"swap": False, "members": list(MODELS)}}
+        self.site = Current(site_of(self.pool, models=MODELS, peers=PEERS, selectors=SELECTORS, groups=groups,
+                                    profiles={"day": {"pins": {"best": "m", "off": None}}}, **keys))
+        self.launcher = FakeLauncher()
+        config = self.site().config
+        self.registry = Registry(config.models, Groups(config.groups).evict, launcher=self.launcher,
+                                 tell=lambda _: None)
+        self.reservations = Reservations()
+        self.inference = Inference(self.registry, self.site, self.reservations)
+        self.relayed = []
+
+    def post(self, body, path="/v1/chat/completions", headers=None):
+        return self.inference.serve(asked("POST", path, body, headers), path)
+
+    def sent(self, model):
+        """What its server was sent last: method, target, headers, body."""
+        return self.launcher.pools[model].calls[-1]
+
+    def answers(self, model, *answers):
+        self.launcher.pools.setdefault(model, FakePool()).answers.extend(answers)
+
+    def in_flight(self):
+        return sum(status.in_flight + status.queued for status in self.registry.snapshot())
+
+
+@pytest.fixture
+def make(monkeypatch):
+    made = []
+
+    def build(**keys):
+        rig = Rig(**keys)
+
+        def respond(request, exchange, *, extra_headers):
+            rig.relayed.append((exchange, dict(extra_headers)))
+            exchange.close()
+
+        monkeypatch.setattr(module.relay, "respond", respond)
+        made.append(rig)
+        return rig
+    yield build
+    for rig in made:
+        assert rig.in_flight() == 0
+        assert rig.registry.close(timeout=PATIENCE)
+
+
+@pytest.fixture
+def rig(make):
+    return make()
+
+
+# --- local models ------------------------------------------------------------------------------------------------
+
+
+def test_a_request_reaches_its_model(rig):
+    body = b'{"model" : "m", "x": 1}'
+    request = asked("POST", "/v1/x?q=1", body, {"User-Agent": "u", "Authorization": "Bearer t"})
+    assert rig.inference.serve(request, "/v1/x") is None
+    method, target, headers, content = rig.sent("m")
+    assert (method, target, content) == ("POST", "/v1/x?q=1", body)
+    assert headers["authorization"] == "Bearer t" and headers["x-forwarded-for"] == "10.0.0.1"
+    assert headers["x-request-id"] == "id-1"
+    exchange, extra = rig.relayed[0]
+    assert exchange.is_closed and extra["X-Request-Id"] == "id-1"
+
+
+def test_credentials_that_open_our_door_stay_here(make):
+    rig = make(apiKeys=["k"])
+    rig.post({"model": "m"}, headers={"Authorization": "Bearer k", "X-Api-Key": "other", "Cookie": "c"})
+    assert not {"authorization", "x-api-key"} & set(rig.sent("m")[2]) and rig.sent("m")[2]["cookie"] == "c"
+
+
+@pytest.mark.parametrize("asked_for, model, seen", [
+    ("n", "m", {"model": "n"}), ("author/model", "author/model", {"model": "author/model"}),
+    ("renamed", "renamed", {"model": "real"}), ("filtered", "filtered", {"model": "filtered", "top_p": 1}),
+    ("hot", "filtered", {"model": "hot", "top_p": 2})])
+def test_names_and_filters(rig, asked_for, model, seen):
+    rig.post({"model": asked_for, **({"seed": 7} if model == "filtered" else {})})
+    assert json.loads(rig.sent(model)[3]) == seen
+
+
+def test_a_query_names_a_model_too(rig):
+    rig.inference.serve(asked("GET", "/props?b=1&model=renamed&a=2"), "/props")
+    assert rig.sent("renamed")[1] == "/props?b=1&model=real&a=2"
+
+
+@pytest.mark.parametrize("body, message", [
+    ({"model": "nobody"}, 'model "nobody" not found'), ({"model": "renamd"}, "did you mean renamed?"),
+    ({}, "no model id could be identified"), ({"model": ""}, "no model id could be identified")])
+def test_unknown_names(rig, body, message):
+    with pytest.raises(ClientFault) as lost:
+        rig.post(body)
+    assert (lost.value.status, lost.value.code) == (404, "model_not_found") and message in lost.value.message
+
+
+def test_pins(rig):
+    rig.site.replace(lambda site: site.with_profile("day"))
+    rig.post({"model": "best"})
+    assert json.loads(rig.sent("m")[3]) == {"model": "m"}
+    with pytest.raises(ClientFault, match="the active profile disables"):
+        rig.post({"model": "off"})
+
+
+def test_a_waiting_client_is_watched_and_the_wait_is_told(rig):
+    rig.launcher.is_willing = False
+    request = asked("POST", "/x", {"model": "m"})
+    request.connection.watch = lambda cancel: ready_meanwhile(rig)
+    rig.inference.serve(request, "/x")
+    assert float(rig.relayed[0][1].get("X-Llamaswap-Waited", 0)) >= 0
+    rig.post({"model": "m"})
+    assert "X-Llamaswap-Waited" not in rig.relayed[1][1]
+
+
+class ready_meanwhile:
+    """The model becomes ready as soon as somebody waits."""
+
+    def __init__(self, rig):
+        self._rig = rig
+
+    def __enter__(self):
+        self._rig.launcher.started().ready()
+
+    def __exit__(self, *exc):
+        pass
+
+
+def test_pages_may_read_an_api_that_does_not_say_otherwise(rig):
+    page = {"Origin": "http://page"}
+    rig.answers("m", FakeExchange(), FakeExchange(headers=[("Access-Control-Allow-Origin", "none")]))
+    for _ in range(2):
+        rig.post({"model": "m"}, headers=page)
+    rig.inference.upstream(asked("GET", "/upstream/m/x", headers=page), "m/x")
+    assert [extra.get("Access-Control-Allow-Origin") for _, extra in rig.relayed] == ["http://page", None, None]
+
+
+def crash(rig):
+    rig.launcher.processes[-1].exit(7, "crashed")
+    return UpstreamFault("closed")
+
+
+class Crashing(FakePool):
+    """The process dies with its first request, or its first two."""
+
+    def __init__(self, rig, times):
+        super().__init__()
+        self._rig, self._times = rig, times
+
+    def exchange(self, *arguments, **options):
+        if self._times:
+            self._times -= 1
+            self.answers.insert(0, crash(self._rig))
+        return super().exchange(*arguments, **options)
+
+
+def test_a_crash_before_the_first_byte_is_tried_once_more(rig):
+    rig.launcher.pools["m"] = Crashing(rig, 1)
+    rig.post({"model": "m"})
+    assert len(rig.launcher.processes) == 2 and len(rig.relayed) == 1
+    rig.launcher.pools["author/model"] = Crashing(rig, 2)
+    with pytest.raises(UpstreamFault, match="closed"):
+        rig.post({"model": "author/model"})
+    assert len(rig.launcher.processes) == 4
+
+
+def test_a_fault_without_a_crash_is_not_tried_again(rig, monkeypatch):
+    monkeypatch.setattr(module, "CRASH_NEWS", 0.01)
+    rig.answers("m", UpstreamFault("slow", status=504))
+    with pytest.raises(UpstreamFault, match="slow"):
+        rig.post({"model": "m"})
+    assert len(rig.launcher.pools["m"].calls) == 1
+
+
+def test_the_loading_stream_keeps_what_it_needs_until_its_end(rig):
+    rig.launcher.is_willing = False
+    rig.answers("loud", FakeExchange(pieces=[b"data: [DONE]\n\n"]))
+    response = rig.post({"model": "loud", "stream": True})
+    assert header(response, "Content-Type") == "text/event-stream" and rig.in_flight() == 1
+    frames = iter(response.body)
+    assert b"loading model: loud" in next(frames)
+    rig.launcher.started().ready()
+    assert list(frames)[-1] == b"data: [DONE]\n\n" and rig.relayed == []
+    response.on_close()
+    assert rig.in_flight() == 0
+
+
+def test_the_loading_stream_survives_a_crash(rig):
+    rig.launcher.is_willing = False
+    rig.launcher.pools["loud"] = Crashing(rig, 1)
+    response = rig.post({"model": "loud", "stream": True})
+    frames = iter(response.body)
+    next(frames)
+    first = rig.launcher.started()
+    rig.launcher.is_willing = True
+    first.ready()
+    assert list(frames)[-1] == b"data: 1\n\n" and len(rig.launcher.processes) == 2
+    response.on_close()
+
+
+def test_a_ready_model_needs_no_loading_stream(rig):
+    rig.registry.load("loud").wait(PATIENCE)
+    assert rig.post({"model": "loud", "stream": True}) is None and len(rig.relayed) == 1
+
+
+# --- selectors ---------------------------------------------------------------------------------------------------
+
+
+def test_a_full_target_is_passed_over(rig):
+    with rig.registry.lease("one") as busy:
+        busy.wait(PATIENCE)
+        rig.post({"model": "spread"})
+        assert json.loads(rig.sent("m")[3]) == {"model": "m"}
+        with pytest.raises(Refused) as full:
+            rig.post({"model": "pinned"})
+        assert full.value.status == 429
+    rig.post({"model": "pinned"})
+    assert json.loads(rig.sent("one")[3]) == {"model": "one"} and rig.reservations.held("spread") == {}
+
+
+def test_warm_prefers_what_runs(rig):
+    rig.registry.load("author/model").wait(PATIENCE)
+    rig.post({"model": "warm"})
+    assert len(rig.launcher.pools["author/model"].calls) == 1 and "m" not in rig.launcher.pools
+
+
+def test_a_selector_may_lead_to_a_peer(rig):
+    with rig.reservations.choose(rig.site().config.selectors["spread"], lambda name: None), \
+            rig.reservations.choose(rig.site().config.selectors["spread"], lambda name: None):
+        rig.post({"model": "spread"})
+    assert json.loads(rig.pool.calls[0][3])["model"] == "x"
+
+
+# --- peers -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["x", "p/x"])
+def test_a_peer_gets_its_own_name_and_key(rig, name):
+    headers = {"Authorization": "Bearer mine", "X-Forwarded-For": "1.1.1.1", "Host": "us"}
+    rig.post({"model": name, "seed": 1}, "/v1/x", headers)
+    method, target, headers, content = rig.pool.calls[0]
+    assert (method, target) == ("POST", "/base/v1/x") and json.loads(content) == {"model": "x", "a": 1}
+    assert headers["authorization"] == "Bearer theirs" and headers["x-api-key"] == "theirs"
+    assert headers["x-request-id"] == "id-1" and not {"x-forwarded-for", "host"} & set(headers)
+
+
+@pytest.mark.parametrize("keys, seen", [({}, "Bearer mine"), ({"apiKeys": ["mine"]}, None)])
+def test_a_peer_without_a_key_gets_the_clients_unless_it_is_ours(make, keys, seen):
+    rig = make(**keys)
+    rig.post({"model": "z"}, headers={"Authorization": "Bearer mine"})
+    assert rig.pool.calls[0][2].get("authorization") == seen
+
+
+def test_peer_faults_name_the_peer(rig):
+    rig.pool.answers.append(UpstreamFault("refused", status=504, code="upstream_timeout"))
+    with pytest.raises(UpstreamFault) as failed:
+        rig.post({"model": "z"})
+    assert failed.value.message == "peer open: refused"
+    assert (failed.value.status, failed.value.code) == (504, "upstream_timeout")
+    with pytest.raises(UpstreamFault, match="peer bad cannot be reached: .*ftp://bad"):
+        rig.post({"model": "lost"})
+
+
+# --- pass-through ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rest, model, target", [
+    ("m/", "m", "/"), ("n/a%2Fb//c", "m", "/a%2Fb//c"), ("author/model/x", "author/model", "/x"),
+    ("author%2Fmodel/x", "author/model", "/x"), ("m%2Fx", None, None), ("nobody/x", None, None),
+    ("warm/x", None, None)])
+def test_upstream(rig, rest, model, target):
+    request = asked("PUT", f"/upstream/{rest}?q=%20", b"raw")
+    if model is None:
+        with pytest.raises(ClientFault, match="model not found"):
+            rig.inference.upstream(request, rest)
+    else:
+        rig.inference.upstream(request, rest)
+        assert rig.sent(model)[:2] == ("PUT", f"{target}?q=%20") and rig.sent(model)[3] == b"raw"
+
+
+@pytest.mark.parametrize("method, status", [("GET", 301), ("HEAD", 301), ("POST", 308)])
+def test_a_slash_is_added(rig, method, status):
+    response = rig.inference.upstream(asked(method, "/upstream/n?q=1"), "n")
+    assert (response.status, header(response, "Location"), whole(response)) == (status, "/upstream/n/?q=1", b"")
+    response = rig.inference.comfyui(asked(method, "/comfyui?q=1"), "")
+    assert (response.status, header(response, "Location")) == (status, "/comfyui/?q=1")
+
+
+def test_paths_that_start_nothing(rig):
+    with pytest.raises(ClientFault) as cold:
+        rig.inference.upstream(asked("GET", "/upstream/m/a.css"), "m/a.css")
+    assert (cold.value.status, cold.value.message) == (409, "model m is not loaded; path matches upstream.ignorePaths")
+    assert rig.launcher.processes == []
+    rig.registry.load("m").wait(PATIENCE)
+    rig.inference.upstream(asked("GET", "/upstream/m/a.css"), "m/a.css")
+    rig.inference.upstream(asked("GET", "/upstream/x/a.css"), "x/a.css")       # a peer's state is not known
+    assert rig.sent("m")[1] == "/a.css" and rig.pool.calls[0][1] == "/base/a.css"
+
+
+def test_comfyui(rig):
+    with pytest.raises(ClientFault) as cold:
+        rig.inference.comfyui(asked("GET", "/comfyui/api/x"), "api/x")
+    assert cold.value.message == "model comfyui_auto is not loaded; only /comfyui/ can start it"
+    rig.inference.comfyui(asked("GET", "/comfyui/?a"), "")
+    rig.inference.comfyui(asked("GET", "/comfyui/a%2Fb"), "a%2Fb")
+    assert [call[1] for call in rig.launcher.pools["comfyui_auto"].calls] == ["/?a", "/a%2Fb"]
+
+
+def test_no_comfyui():
+    site = site_of(models={"m": None})
+    with pytest.raises(ClientFault) as lost:
+        Inference(None, lambda: site, Reservations()).comfyui(asked("GET", "/comfyui"), "")
+    assert lost.value.status == 404
+
+
+def test_ignored_websockets(rig):
+    request = asked("GET", "/upstream/web/ws", headers=WEBSOCKET)
+    with pytest.raises(ClientFault) as cold:
+        rig.inference.upstream(request, "web/ws")
+    assert (cold.value.status, "ignored websocket" in cold.value.message) == (409, True)
+    with pytest.raises(ClientFault) as cold:
+        rig.inference.serve(asked("GET", "/props?model=web", headers=WEBSOCKET), "/props")
+    assert cold.value.status == 409
+    rig.registry.load("web").wait(PATIENCE)
+    rig.inference.upstream(request, "web/ws")
+    assert rig.sent("web")[2]["upgrade"] == "websocket"
+    rig.inference.upstream(asked("GET", "/upstream/m/ws", headers=WEBSOCKET), "m/ws")      # counted, and starts it
+    assert rig.sent("m")[2]["connection"] == "Upgrade"
+
+
+def test_a_qualified_name_in_the_body_is_shortened_for_a_peer(rig):
+    def send(body, headers=None):
+        rig.inference.upstream(asked("POST", "/upstream/p/deep/y/z", body, headers), "p/deep/y/z")
+        return rig.pool.calls[-1][3]
+    assert json.loads(send({"model": "p/deep/y", "x": 1})) == {"model": "deep/y", "x": 1}
+    assert send(b'{"model":"p/x"}', {"Content-Type": "application/json"}) == b'{"model":"p/x"}'
+    assert send(b"{broken", {"Content-Type": "application/json"}) == b"{broken"
+    assert send(b'{"model":"p/deep/y"}') == b'{"model":"p/deep/y"}'
+    assert rig.pool.calls[-1][1] == "/base/z"
+
+
+# --- paths nobody knows ------------------------------------------------------------------------------------------
+
+
+def test_unknown_paths_go_where_the_request_says(rig):
+    request = asked("POST", "/v9/new", {"model": "n"})
+    rig.inference.serve_unknown(request, "")
+    assert rig.sent("m")[1] == "/v9/new"
+    rig.inference.serve_unknown(asked("DELETE", "/v/things?model=x"), "")
+    assert rig.pool.calls[0][:2] == ("DELETE", "/base/things?model=x")
+
+
+@pytest.mark.parametrize("method, path, body", [
+    ("POST", "/v9/new", {"model": "nobody"}), ("POST", "/v9/new", b"\xff{"), ("POST", "/v9/new", b'{"model": '),
+    ("POST", "/api/new", {"model": "m"}), ("TRACE", "/v9?model=m", b""), ("GET", "/nothing", b"")])
+def test_the_rest_is_not_found(rig, method, path, body):
+    headers = {"Content-Type": "application/json"} if isinstance(body, bytes) else None
+    with pytest.raises(ClientFault) as lost:
+        rig.inference.serve_unknown(asked(method, path, body, headers), "")
+    assert (lost.value.status, lost.value.code) == (404, "not_found") and rig.launcher.processes == []
