@@ -663,8 +663,8 @@ class TestAsAProgram:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        close = ["-c", f"import os, sys; os.close(1); os.execv(sys.executable, [sys.executable, '-S', '-m', 'llamaswap.demo', "
-                       f"'--port', '{port}', '--flood', '100'])"]
+        close = ["-c", "import os, sys; os.close(1); os.execv(sys.executable, [sys.executable, '-S', '-m', "
+                       f"'llamaswap.demo', '--port', '{port}', '--flood', '100'])"]
         command = close if stdout == "closed" else ["-S", "-m", "llamaswap.demo", "--port", str(port), "--flood", "100"]
         reading, writing = os.pipe()
         os.close(reading)

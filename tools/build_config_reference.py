@@ -1,5 +1,6 @@
-"""Write docs/configuration.md: a hand-written preface (docs/configuration.head.md) and a table for every block, taken from
-core/fields.py, so that the reference always says what the loader does. `--check` only compares.
+"""Write docs/configuration.md: a hand-written preface (docs/configuration.head.md) and a table for every block.
+
+The tables come from core/fields.py, so the reference always says what the loader does. `--check` only compares.
 """
 from __future__ import annotations
 

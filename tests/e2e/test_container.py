@@ -59,7 +59,8 @@ def image():
 
 def container_model(image, name):
     server = ["/bin/busybox", "httpd", "-f", "-p", "${PORT}", "-h", "/www"]
-    return {"cmd": " ".join([*PODMAN, *RUN, "--name", name, image, *server]), "cmdStop": " ".join([*PODMAN, "stop", "-t", "2", name]), "unloadTimeout": 20}
+    return {"cmd": " ".join([*PODMAN, *RUN, "--name", name, image, *server]),
+            "cmdStop": " ".join([*PODMAN, "stop", "-t", "2", name]), "unloadTimeout": 20}
 
 
 def running_containers():
