@@ -1,0 +1,176 @@
+"""Many clients at once: nobody is lost, nobody is served by the wrong model, nobody suffers from another's trouble.
+
+LLAMASWAP_SOAK sets the seconds that clients compete for two models; 60 is what a release is tried with.
+"""
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from llamaswap.runtime.threads import spawn
+from tests.support.program import COMMAND, PATIENCE, ROOT, await_true, chat, demo, free_ports, run_program, write_config
+
+SOAK_SECONDS = float(os.environ.get("LLAMASWAP_SOAK", "10"))
+CLIENTS, IDLE, STREAMS = 16, 1000, 200
+MAX_RESIDENT_KIB = 120 * 1024
+
+
+def resident_kib(pid):
+    status = Path("/proc", str(pid), "status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0])
+
+
+def threads_of(pid):
+    return len(os.listdir(f"/proc/{pid}/task"))
+
+
+def descriptors_of(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def test_clients_that_want_different_models_all_get_theirs():
+    config = {"models": {"left": demo(concurrencyLimit=100), "right": demo(concurrencyLimit=100)}}
+    with run_program(config) as program:
+        results = Counter()
+        until = time.monotonic() + SOAK_SECONDS
+
+        def client(number):
+            with contextlib.closing(program.connect(timeout=120)) as connection:
+                turn = number
+                while time.monotonic() < until:
+                    turn += 1
+                    model = ("left", "right")[turn % 2]
+                    connection.request("POST", "/v1/chat/completions", json.dumps(chat(model, f"{number} {turn}")),
+                                       {"Content-Type": "application/json"})
+                    answer = connection.getresponse()
+                    said = json.loads(answer.read())
+                    is_right = (answer.status == 200 and said["model"] == model
+                                and said["choices"][0]["message"]["content"] == f"You said: {number} {turn}")
+                    results["right" if is_right else f"wrong: {answer.status} {said}"] += 1
+            results["ended"] += 1
+
+        clients = [spawn(f"client-{number}", client, number) for number in range(CLIENTS)]
+        for thread in clients:
+            thread.join(SOAK_SECONDS + 120)
+        swaps = program.log.count("making room")
+        print(f"[{results['right']} answers, {swaps} swaps]", end=" ")
+        assert results["ended"] == CLIENTS and swaps
+        assert set(results) == {"right", "ended"}, results
+
+
+@pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 4 * (IDLE + STREAMS),
+                    reason="the system allows too few open files")
+def test_a_thousand_idle_connections_and_two_hundred_streams():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+    config = {"models": {"one": demo("--token-delay", "0.05", "--tokens", "40", concurrencyLimit=1000)}}
+    try:
+        with run_program(config) as program, contextlib.ExitStack() as stack:
+            assert program.ask("POST", "/v1/chat/completions", chat("one", max_tokens=1)).status == 200
+            pid = program.process.pid
+            before = (threads_of(pid), descriptors_of(pid))
+            for _ in range(IDLE):
+                stack.callback(program.open(b"").close)
+            body = json.dumps(chat("one", "word " * 40, stream=True)).encode()
+            head = (f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                    f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n").encode()
+            streams = [stack.enter_context(contextlib.closing(program.open(head + body))) for _ in range(STREAMS)]
+            await_true(lambda: threads_of(pid) > IDLE + STREAMS / 2, "everybody is connected")
+            peak = resident_kib(pid)
+            endings = Counter(read_all(stream).endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n") for stream in streams)
+            peak = max(peak, resident_kib(pid))
+            print(f"[{peak // 1024} MiB resident]", end=" ")
+            assert endings == {True: STREAMS}
+            assert peak < MAX_RESIDENT_KIB
+            stack.close()
+            # Connections kept to the model may differ by a few; a thread or a descriptor for each client may not stay.
+            await_true(lambda: threads_of(pid) <= before[0] + 2, "all threads are gone")
+            await_true(lambda: descriptors_of(pid) <= before[1] + STREAMS // 2, "all descriptors are closed")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def read_all(sock):
+    sock.settimeout(PATIENCE * 2)
+    pieces = []
+    while True:
+        piece = sock.recv(65536)
+        if not piece:
+            return b"".join(pieces)
+        pieces.append(piece)
+
+
+def test_a_stdout_that_nobody_reads_and_a_client_that_does_not_read(tmp_path):
+    """The pipe is full after moments: a model floods it, and every request writes a line."""
+    config = {"logToStdout": "both", "models": {"loud": demo("--flood", "5000"), "calm": demo()},
+              "groups": {"both": {"swap": False, "members": ["loud", "calm"]}}}
+    write_config(tmp_path / "config.yaml", config)
+    port = free_ports(1)
+    command = [*COMMAND, "-c", str(tmp_path / "config.yaml"), "--listen", f"127.0.0.1:{port}"]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        with contextlib.ExitStack() as stack:
+            def ask(model, **fields):
+                body = json.dumps(chat(model, "hello", **fields)).encode()
+                sock = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+                sock.send(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: "
+                          + str(len(body)).encode() + b"\r\n\r\n" + body)
+                return stack.enter_context(contextlib.closing(sock))
+
+            await_true(lambda: is_open(port), "it listens")
+            assert read_all(ask("loud")).startswith(b"HTTP/1.1 200")
+            # 16 MB that nobody reads: the sockets fill and the relay has to wait, alone.
+            stuck = ask("calm", stream=True, max_tokens=4_000_000, demo={"tokens": 400_000})
+            assert stuck.recv(16).startswith(b"HTTP/1.1 200")
+            for _ in range(300):
+                assert read_all(ask("calm")).startswith(b"HTTP/1.1 200")
+            assert read_all(ask("loud")).startswith(b"HTTP/1.1 200")
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+    finally:
+        process.kill()
+        process.wait(PATIENCE)
+        process.stdout.close()
+
+
+def is_open(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_full_disk_under_standard_output(tmp_path):
+    """/dev/full refuses every byte; only the log notices."""
+    write_config(tmp_path / "config.yaml", {"models": {"one": demo()}})
+    port = free_ports(1)
+    with open("/dev/full", "wb") as full:
+        process = subprocess.Popen([sys.executable, "-m", "llamaswap", "-c", str(tmp_path / "config.yaml"), "--listen",
+                                    f"127.0.0.1:{port}"], cwd=ROOT, stdout=full, stderr=full, start_new_session=True)
+    try:
+        await_true(lambda: is_open(port), "it listens")
+        done = threading.Event()
+
+        def ask():
+            with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as sock:
+                sock.send(b"GET /props?model=one HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                if read_all(sock).startswith(b"HTTP/1.1 200"):
+                    done.set()
+
+        spawn("asker", ask).join(PATIENCE)
+        assert done.is_set()
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+    finally:
+        process.kill()
+        process.wait(PATIENCE)
