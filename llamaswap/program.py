@@ -145,6 +145,9 @@ class Program:
         self._watcher: Optional[Watcher] = None
 
     def _set_up_logging(self, config: Config) -> None:
+        # No line shows where in the code it was written or by which thread, and finding out costs every request 5 us.
+        logging._srcfile = None  # type: ignore[attr-defined]
+        logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
         root = logging.getLogger()
         root.handlers[:] = [self._handler]
         root.setLevel(level_of(config.log_level))
