@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = ("core", "runtime", "web")
 
 CORE_STDLIB = {"__future__", "base64", "collections", "collections.abc", "dataclasses", "enum", "functools", "html",
-               "itertools", "json", "math", "re", "shlex", "typing", "urllib.parse"}
+               "ipaddress", "itertools", "json", "math", "re", "shlex", "typing", "urllib.parse"}
 # What a layer may import of ours; a module at the top of the package stands for itself.
 MAY_IMPORT = {"core": {"core"}, "runtime": {"core", "runtime", "__init__"},
               "web": {"core", "runtime", "web", "__init__"}, "program": {"core", "runtime", "web", "__init__"},

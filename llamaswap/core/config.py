@@ -7,6 +7,7 @@ person sees all mistakes at once; only errors keep `build` from returning a conf
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from ipaddress import ip_network
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from llamaswap.core.decode import Decoder
@@ -122,6 +123,8 @@ def _build_values(root: MapNode, report: Decoder) -> Config:
         metrics_max_in_memory=row["metricsMaxInMemory"], capture_buffer=row["captureBuffer"],
         send_loading_state=row["sendLoadingState"], include_aliases_in_list=row["includeAliasesInList"],
         api_keys=row["apiKeys"], admin_listen=row["adminListen"],
+        cors_origins=row["corsOrigins"], trusted_proxies=_proxies(row["trustedProxies"], report),
+        max_body_bytes=row["maxBodySize"] << 20,
         preload=_preload(row["hooks"]["on_startup"]["preload"], directory, report),
         store_path=row["store"]["path"] if row["store"] else None, session_id=row["session_id"],
         performance=Performance(row["performance"]["disabled"], row["every"]),
@@ -201,6 +204,15 @@ def _check_keys(root: MapNode, keys: Strings, report: Decoder) -> None:
         elif key in seen:
             report.warn(("apiKeys", index), "this API key is listed twice")
         seen.add(key)
+
+
+def _proxies(names: Strings, report: Decoder) -> Strings:
+    for index, name in enumerate(names):
+        try:
+            ip_network(name, strict=False)
+        except ValueError:
+            report.error(("trustedProxies", index), f'"{name}" is not an address or a network such as 10.0.0.0/8')
+    return names
 
 
 def _preload(names: Strings, directory: Directory, report: Decoder) -> Strings:

@@ -112,6 +112,9 @@ MODEL = {
     "description": _str("One sentence about the model, shown in lists."),
     "concurrencyLimit": _int("Most requests at a time, waiting ones included; beyond it 429. 0 means 10.", 0,
                              soft_minimum=0),
+    "maxWaiting": _int("Requests that may wait for this model. When set, concurrencyLimit counts only running ones "
+                       "and 429 comes when the waiting room is full. 0: waiting requests count as running.", 0, minimum=0,
+                       ours=True),
     "filters": _struct("Changes to the parameters of JSON requests.", FILTERS),
     "macros": Field(Kind.MACROS, "Macros of this model; they win over global ones.", {}),
     "metadata": Field(Kind.FREE, "Anything you like; shown under meta.llamaswap in /v1/models.", {}),
@@ -203,6 +206,10 @@ ROOT_FIELDS = {
     "includeAliasesInList": _bool("List every alias as its own model in /v1/models."),
     "apiKeys": _strings("Keys of which a request must carry one; no keys leaves the server open.", refuse_empty=True),
     "adminListen": _str("Second address for management and the web UI; they then leave the main address.", ours=True),
+    "corsOrigins": Field(Kind.STRINGS, "Web pages of these origins may use models from a browser; * is any, [] none.",
+                         ("*",), ours=True),
+    "trustedProxies": _strings("Addresses or networks of proxies whose X-Forwarded-For is believed.", ours=True),
+    "maxBodySize": _int("MiB a request may have where we have to read it whole.", 1024, minimum=1, ours=True),
     "macros": Field(Kind.MACROS, "Values that ${name} stands for everywhere below.", {}),
     "hooks": _struct("What happens at certain moments.", {
         "on_startup": _struct("When the program starts.", {

@@ -63,6 +63,7 @@ class Model:
     unload_timeout: int = 10
     health_check_timeout: int = 120
     concurrency_limit: int = 0
+    max_waiting: int = 0             # 0: waiting requests count towards concurrency_limit
     unlisted: bool = False
     use_model_name: str = ""
     name: str = ""
@@ -142,6 +143,9 @@ class Config:
     include_aliases_in_list: bool
     api_keys: Strings
     admin_listen: str
+    cors_origins: Strings
+    trusted_proxies: Strings
+    max_body_bytes: int
     preload: Strings
     store_path: Optional[str]
     session_id: Strings

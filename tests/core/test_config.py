@@ -275,6 +275,9 @@ LOADS = [
     ("peer", "peers: {p: {proxy: 'http://h', models: [x, y], apiKey: k, timeouts: {responseHeader: 0}}}",
      {"peers.p.models": ["x", "y"], "peers.p.apiKey": "k", "peers.p.timeouts.responseHeader": 0,
       "peers.p.timeouts.connect": 30}),
+    ("who is believed and who may read",
+     "trustedProxies: [10.0.0.0/8, '::1']\ncorsOrigins: [https://a.example]\nmaxBodySize: 5",
+     {"trustedProxies": ["10.0.0.0/8", "::1"], "corsOrigins": ["https://a.example"], "maxBodySize": 5}),
     ("two peers, one name", "peers: {p: {proxy: 'http://h', models: [x]}, q: {proxy: 'http://h', models: [x, x]}}",
      {"peers.q.models": ["x", "x"]}),
     ("peer and model", "models: {x: @M}\npeers: {p: {proxy: 'http://h', models: [x]}}", {"modelCount": 1}),
@@ -342,6 +345,7 @@ ENV_LOADS = [
 ]
 
 FAILS = [
+    ("a proxy that is no address", "trustedProxies: [10.0.0.0/33]", "trustedProxies[0]"),
     # --- types
     *((f"switch {word}", f"sendLoadingState: {word}", "sendLoadingState: expected true or false")
       for word in ('"true"', '"false"', "yEs", "1", "0", "maybe", "1.0", "[]", "{}", '"Y "', "2024-01-02")),
