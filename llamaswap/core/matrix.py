@@ -205,7 +205,7 @@ def _var_hint(message: str, expression: str, known: Collection[str]) -> str:
     """What to write instead, when a model ID was used that the grammar cannot spell."""
     unspellable = sorted(model for model in known if model in expression and not all(map(_is_name_char, model)))
     if unspellable:
-        return f'; name the model through a var: vars: {{short: "{unspellable[-1]}"}}'
+        return f'; name the model through a var: vars: {{short: "{max(unspellable, key=len)}"}}'
     if "unexpected character '/'" in message or "unexpected character ':'" in message:
         return "; model IDs with '/', ':' or spaces need a var"
     return ""

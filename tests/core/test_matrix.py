@@ -79,6 +79,11 @@ def test_what_is_wrong_is_said_with_its_path(block, path, fact):
     assert any(at == path and fact in message for at, message in found), found
 
 
+def test_the_hint_names_the_longest_model_id_that_was_written():
+    [(_, message)] = problems_of({"s": "org/x/a"}, models=("org/x/a", "x/a"))
+    assert message.endswith('vars: {short: "org/x/a"}')
+
+
 def test_all_problems_are_reported_in_order():
     found = problems_of({"s": "zz", "t": "(a"}, vars={"x_y": "a"}, costs={"a": -1})
     assert [path for path, _ in found] == [("vars", "x_y"), ("evict_costs", "a"), ("sets", "s"), ("sets", "t")]
@@ -167,6 +172,16 @@ def test_it_says_why(desk):
 ])
 def test_who_can_run_together(desk, models, answer):
     assert desk.can_coexist(models) is answer
+
+
+def test_a_long_chain_of_references():
+    models = [f"m{index}" for index in range(150)]
+    sets = {"s0": "m0 | m1"}
+    sets.update({f"s{index}": f"+s{index - 1} & (m{index} | m{index + 1})" for index in range(1, 149)})
+    matrix = compiled(sets, models=models)
+    assert matrix.solve("m100", ["m3", "m98", "m99"]).set_name == "s99"
+    assert matrix.can_coexist(models[1:])
+    assert not matrix.can_coexist([*models, "solo"])
 
 
 # --- against writing it out --------------------------------------------------------------------------------------

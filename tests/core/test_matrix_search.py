@@ -129,3 +129,37 @@ def test_a_root_that_lacks_what_is_needed_is_not_looked_at():
     roots = [family.model(1), family.model(2)]
     assert search(family.nodes, {2: 1}).heaviest(roots, 2) == Choice(1, 2)
     assert search(family.nodes, {4: 1}).heaviest(roots, 4) == Choice(None, 0)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_brackets_that_share_single_models_are_settled_exactly(seed, monkeypatch):
+    monkeypatch.setattr(matrix_search, "WIDTH", 8)      # so that small ones are not simply tried
+    dice = random.Random(seed)
+    for _ in range(20):
+        family = Family()
+        leaves = [family.model(1 << index) for index in range(7)]
+        private = [family.model(1 << 7 + index) for index in range(12)]
+        brackets = []
+        for _ in range(dice.randrange(4, 6)):
+            options = dice.sample(leaves, dice.randrange(1, 4))
+            options.append(family.all_of(dice.choice(leaves), private.pop()) if dice.random() < 0.5 else private.pop())
+            brackets.append(family.any_of(*options))
+        root = family.all_of(*brackets)
+        weights = {1 << index: dice.randrange(1, 9) for index in range(19)}
+        choice = search(family.nodes, weights).heaviest([root], 0)
+        _, weight = family.heaviest([root], weights, 0)
+        assert choice.is_proven and choice.member in family.members[root]
+        assert sum(worth for bit, worth in weights.items() if bit & choice.member) == weight
+
+
+def test_any_five_of_two_hundred():
+    family = Family()
+    family._add = lambda node, members: family.nodes.append(node) or family.members.append([]) or len(family.nodes) - 1
+    bits = [1 << index for index in range(200)]
+    pool = family.any_of(*(family.model(bit) for bit in bits))
+    root = family.all_of(*[pool] * 5)
+    weights = {bit: 1 + index % 50 for index, bit in enumerate(bits)}
+    weights[bits[0]] = 10_000
+    choice = search(family.nodes, weights).heaviest([root], bits[0])
+    assert choice.is_proven
+    assert sum(worth for bit, worth in weights.items() if bit & choice.member) == 10_000 + 4 * 50
