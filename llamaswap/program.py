@@ -22,7 +22,8 @@ from llamaswap.core.groups import Groups
 from llamaswap.core.http1 import Limits
 from llamaswap.core.matrix import Matrix
 from llamaswap.core.tickets import Event, ModelFailed, SwapStarted
-from llamaswap.runtime.address import format_address, free_ports, is_loopback, parse_address
+from llamaswap.runtime.address import format_address, free_ports, is_loopback, own_names, parse_address
+from llamaswap.runtime.breaker import Breakers
 from llamaswap.runtime.current import Current
 from llamaswap.runtime.files import load_config
 from llamaswap.runtime.guardian import Guardian
@@ -138,8 +139,8 @@ class Program:
         self._site = Current(make_site(config, UpstreamPool))
         self._app = App(site=self._site, admin=Admin(self._registry, self._logs, self._site, lambda: self._is_ending),
                         profiles=Profiles(self._site, self._select_profile), pages=Pages(),
-                        inference=Inference(self._registry, self._site, Reservations()),
-                        has_admin_listener=bool(self._admin_address))
+                        inference=Inference(self._registry, self._site, Reservations(), Breakers()),
+                        has_admin_listener=bool(self._admin_address), own_names=own_names)
         self._server = Server(self._app.handle, fault_response=fault_response, limits=Limits(), ssl_context=tls,
                               on_crash=self._crashed, on_done=AccessLog())
         self._admin_server: Optional[AdminServer] = None

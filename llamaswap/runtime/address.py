@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from typing import List, Tuple
+from typing import FrozenSet, List, Tuple
 
 
 def parse_address(text: str) -> Tuple[str, int]:
@@ -21,6 +21,11 @@ def format_address(host: str, port: object) -> str:
 
 def is_loopback(host: str) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def own_names() -> FrozenSet[str]:
+    """What this machine calls itself, in lower case. The kernel knows; no name server is asked."""
+    return frozenset([socket.gethostname().lower().rstrip(".")])
 
 
 def free_ports(count: int) -> List[int]:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import itertools
 import re
 import secrets
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Collection, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 from urllib.parse import unquote
 
 from llamaswap.core.faults import ClientFault, Fault
 from llamaswap.core.messages import Request, Response
 from llamaswap.core.routing import MODEL_ROUTES, find_route
 from llamaswap.web.admin import Admin
-from llamaswap.web.auth import comes_from_elsewhere, readable_by_pages
+from llamaswap.web.auth import comes_from_elsewhere, is_named_like_us
 from llamaswap.web.inference import Inference
 from llamaswap.web.profiles import Profiles
 from llamaswap.web.sites import Site
@@ -28,7 +28,6 @@ GET = ("GET", "HEAD")
 POST = ("POST",)
 PUT = ("PUT",)
 _READING = frozenset(("GET", "HEAD", "OPTIONS"))
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _REQUEST_ID = re.compile(r"[!-~]{1,128}\Z")
 _SLASHES = re.compile("//+")
 # What lies behind these belongs to a model: its path stays as it was sent, and it answers OPTIONS itself.
@@ -45,8 +44,10 @@ class Route(NamedTuple):
 
 class App:
     def __init__(self, *, site: Callable[[], Site], admin: Admin, profiles: Profiles, inference: Inference,
-                 pages: Pages, has_admin_listener: bool = False) -> None:
+                 pages: Pages, has_admin_listener: bool = False,
+                 own_names: Callable[[], Collection[str]] = tuple) -> None:
         self._site = site
+        self._own_names = own_names
         self._inference = inference
         self._has_admin_listener = has_admin_listener
         self._run = secrets.token_hex(4)
@@ -91,18 +92,21 @@ class App:
 
     def handle(self, request: Request) -> Optional[Response]:
         """Main listener: everything, or inference alone when management has its own address."""
-        request.id = self._request_id(request)
+        self._identify(request)
         return _marked(request, self._dispatch(request))
 
     def handle_admin(self, request: Request) -> Optional[Response]:
         """The admin listener: management and what anybody may ask, no inference."""
-        request.id = self._request_id(request)
+        self._identify(request)
         return _marked(request, self._dispatch_admin(request))
 
-    def _request_id(self, request: Request) -> str:
-        """The client's own, if it is one a log and a header can carry; otherwise one that no other run gives."""
+    def _identify(self, request: Request) -> None:
+        """The client's own ID, if it is one a log and a header can carry; otherwise one that no other run gives."""
         offered = request.headers.get("x-request-id")
-        return offered if offered and _REQUEST_ID.match(offered) else f"{self._run}-{next(self._numbers):x}"
+        request.id = offered if offered and _REQUEST_ID.match(offered) else f"{self._run}-{next(self._numbers):x}"
+        proxies = self._site().proxies
+        if proxies:
+            proxies.unmask(request)
 
     # --- finding the route
 
@@ -115,7 +119,8 @@ class App:
             return self._admit(request, self._model_route, model_route.forward)
         route, rest = self._find(path)
         if request.method == "OPTIONS" and not self._is_for_model(request, route):
-            return preflight(request, readable=not route.is_management)
+            # No page of another site may ask management.
+            return Response(204, [] if route.is_management else self._site().origins.preflight(request))
         if route.is_management and self._has_admin_listener:
             raise _not_found(request)
         return self._admit(request, route, rest)
@@ -125,7 +130,7 @@ class App:
         if not (route.is_management or request.path in self._shared):
             raise _not_found(request)
         if request.method == "OPTIONS":
-            return preflight(request, readable=False)
+            return Response(204)
         return self._admit(request, route, rest)
 
     def _is_for_model(self, request: Request, route: Route) -> bool:
@@ -158,10 +163,10 @@ class App:
             self._check(request, route)
             response = route.handler(request, rest)
         except Fault as fault:
-            fault.headers = (*fault.headers, *readable_by_pages(request))
+            fault.headers = (*fault.headers, *self._site().origins.fields(request))
             raise
         if response is not None:
-            response.headers.extend(readable_by_pages(request))
+            response.headers.extend(self._site().origins.fields(request))
         return response
 
     def _check(self, request: Request, route: Route) -> None:
@@ -170,6 +175,10 @@ class App:
         changes = route.changes_by_get or request.method not in _READING
         if route.is_management and changes and comes_from_elsewhere(request.headers):
             raise ClientFault("a page of another site may not change anything here", status=403, code="forbidden")
+        if route.is_management and changes and not self._site().keyring and _is_local(request) \
+                and not is_named_like_us(request.headers, self._own_names):
+            raise ClientFault(f'"{request.headers.get("host")}" is no name of this machine: without apiKeys nothing '
+                              "is changed under it", status=403, code="forbidden")
 
     def _may_pass(self, request: Request, route: Route) -> bool:
         return route.is_open or self._site().keyring.admits(request.headers)
@@ -188,17 +197,10 @@ def _marked(request: Request, response: Optional[Response]) -> Optional[Response
     return response
 
 
-def preflight(request: Request, *, readable: bool = True) -> Response:
-    """CORS: any page may ask a model; what it gets is decided by the key it has. No page may ask management."""
-    if not readable:
-        return Response(204)
-    asked = request.headers.get("access-control-request-headers")
-    names = "Content-Type, Authorization, Accept, X-Requested-With"
-    if asked is not None:
-        names = ", ".join(name for name in (part.strip() for part in asked.split(",")) if _TOKEN.match(name))
-    return Response(204, [("Access-Control-Allow-Origin", "*"),
-                          ("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE, OPTIONS"),
-                          ("Access-Control-Allow-Headers", names), ("Access-Control-Max-Age", "86400")])
+def _is_local(request: Request) -> bool:
+    """Asked of the connection: what a proxy, or a page, says about the client does not count here."""
+    address = str(request.connection.client_ip)
+    return address.startswith("127.") or address == "::1"
 
 
 def _decoded(path: str) -> str:

@@ -13,19 +13,19 @@ from llamaswap.core.bodies import Named, find_model
 from llamaswap.core.config import Model, Selector
 from llamaswap.core.faults import ClientFault, Fault, Refused, UpstreamFault
 from llamaswap.core.filters import Edit, FilterPlan, rewrite
-from llamaswap.core.headers import forwarded
+from llamaswap.core.headers import Headers, forwarded
 from llamaswap.core.lifecycle import State
-from llamaswap.core.messages import Request, Response
+from llamaswap.core.messages import Fields, Request, Response
 from llamaswap.core.routing import Resolution, Where, forwarded_path, is_dispatchable, suggest
 from llamaswap.runtime import relay
+from llamaswap.runtime.breaker import Breakers
 from llamaswap.runtime.registry import Lease, Registry
 from llamaswap.runtime.reservations import Reservations
 from llamaswap.runtime.upstream import Exchange
-from llamaswap.web.auth import CREDENTIAL_HEADERS, readable_by_pages
+from llamaswap.web.auth import CREDENTIAL_HEADERS, Origins
 from llamaswap.web.loading import loading_stream, wants_loading_stream
 from llamaswap.web.sites import PeerLink, Site
 
-MAX_BODY_BYTES = 1 << 30      # held in memory while it waits for its model
 CRASH_NEWS = 0.3              # seconds until an exit is known after its connection broke
 COMFYUI = "comfyui_auto"
 
@@ -40,7 +40,9 @@ class Call(NamedTuple):
 
 
 class Inference:
-    def __init__(self, registry: Registry, site: Callable[[], Site], reservations: Reservations) -> None:
+    def __init__(self, registry: Registry, site: Callable[[], Site], reservations: Reservations,
+                 breakers: Breakers) -> None:
+        self._breakers = breakers
         self._registry = registry
         self._site = site
         self._reservations = reservations
@@ -49,7 +51,7 @@ class Inference:
 
     def serve(self, request: Request, path: str) -> Optional[Response]:
         """A request that names its model in the body, a form or the query. `path` is what the model server sees."""
-        body = request.body.read_all(MAX_BODY_BYTES)
+        body = request.body.read_all(self._site().config.max_body_bytes)
         named = find_model(request.headers.get("content-type") or "", body, request.query, request.method)
         if not named.model:
             raise ClientFault("no model id could be identified", status=404, code="model_not_found")
@@ -58,7 +60,7 @@ class Inference:
     def serve_unknown(self, request: Request, rest: str) -> Optional[Response]:
         """A path we do not know, which may still name a model we do: engines grow new endpoints all the time."""
         if is_dispatchable(request.method, request.path):
-            body = request.body.read_all(MAX_BODY_BYTES)
+            body = request.body.read_all(self._site().config.max_body_bytes)
             named = _named_or_none(request, body)
             if named is not None and self._site().resolve(named.model or "").where is not Where.NONE:
                 return self._serve_named(request, forwarded_path(request.path), body, named)
@@ -75,17 +77,17 @@ class Inference:
 
     def _serve_selected(self, request: Request, site: Site, selector: Selector, call: Call,
                         named: Named) -> Optional[Response]:
-        full: List[str] = []
+        failed: List[str] = []
         while True:
             with ExitStack() as stack:
-                chosen = stack.enter_context(self._reservations.choose(selector, self._state_of(site), without=full))
+                chosen = stack.enter_context(self._reservations.choose(selector, self._state_of(site), without=failed))
+                found = site.names.resolve_target(chosen)
                 try:
-                    return self._serve_found(request, site, site.names.resolve_target(chosen), call, named, stack)
-                except Refused as refused:
-                    # Others use the model directly, so a target can be full without its selector knowing.
-                    full.append(chosen)
-                    if refused.code != "concurrency_limit" or selector.strategy != "spillover" \
-                            or len(full) == len(selector.targets):
+                    return self._serve_found(request, site, found, call, named, stack)
+                except (Refused, UpstreamFault) as fault:
+                    failed.append(chosen)
+                    if selector.strategy != "spillover" or len(failed) == len(selector.targets) \
+                            or not _may_go_elsewhere(fault, found):
                         raise
 
     def _serve_found(self, request: Request, site: Site, found: Resolution, call: Call, named: Named,
@@ -119,7 +121,8 @@ class Inference:
             return _slash(request, f"/upstream/{rest.rstrip('/')}/")
         call = Call(split.rest, request.query)
         if found.where is Where.PEER:
-            self._serve_peer(request, site, site.peers[found.peer], _with_bare_name(request, found, call))
+            call = _with_bare_name(request, found, call, site.config.max_body_bytes)
+            self._serve_peer(request, site, site.peers[found.peer], call)
             return None
         model = site.config.models[found.id]
         self._pass_through(request, site, model, call, may_start=not site.is_ignored(unquote(split.rest)),
@@ -197,8 +200,8 @@ class Inference:
                 lease.wait()
 
     def _relay(self, request: Request, site: Site, lease: Lease, call: Call) -> None:
-        _respond(request, self._exchange(request, site, lease, call), is_page_of_model=call.body is None,
-                 waited=lease.waited)
+        _respond(request, self._exchange(request, site, lease, call), site.origins,
+                 is_page_of_model=call.body is None, waited=lease.waited)
 
     def _exchange(self, request: Request, site: Site, lease: Lease, call: Call) -> Exchange:
         process = lease.process
@@ -231,22 +234,56 @@ class Inference:
             headers += [("Authorization", f"Bearer {key}"), ("x-api-key", key)]
         if "x-request-id" not in request.headers:
             headers.append(("X-Request-Id", request.id))
+        exchange = self._reach(request, link, call, headers)
+        try:
+            _respond(request, exchange, site.origins, is_page_of_model=call.body is None)
+        except UpstreamFault as fault:
+            raise _named(link, fault) from None
+
+    def _reach(self, request: Request, link: PeerLink, call: Call, headers: Fields) -> Exchange:
+        """A peer that could not be reached several times in a row is not asked for a while."""
+        assert link.pool is not None and link.endpoint is not None
+        pause = self._breakers.attempt(link.peer.proxy)
+        if pause:
+            raise Refused(f"peer {link.peer.id} could not be reached lately", code="peer_unreachable",
+                          retry_after=pause)
         try:
             exchange = link.pool.exchange(request.method, link.endpoint.target(call.path, call.query), headers,
                                           request.body if call.body is None else call.body, client=request.connection)
-            _respond(request, exchange, is_page_of_model=call.body is None)
         except UpstreamFault as fault:
-            raise UpstreamFault(f"peer {link.peer.id}: {fault.message}", status=fault.status, code=fault.code,
-                                retry_after=fault.retry_after) from None
+            if fault.code == "upstream_unreachable":
+                self._breakers.failed(link.peer.proxy)
+            raise _named(link, fault) from None
+        self._breakers.succeeded(link.peer.proxy)
+        return exchange
 
 
-def _respond(request: Request, exchange: Exchange, *, is_page_of_model: bool, waited: float = 0.0) -> None:
+def _named(link: PeerLink, fault: UpstreamFault) -> UpstreamFault:
+    return UpstreamFault(f"peer {link.peer.id}: {fault.message}", status=fault.status, code=fault.code,
+                         retry_after=fault.retry_after)
+
+
+def _may_go_elsewhere(fault: Fault, found: Resolution) -> bool:
+    """Others use the model directly, so a target can be full without its selector knowing; and a peer can be down.
+    Either way nothing has been said to the client, and the body is still there."""
+    if found.where is Where.PEER:
+        return fault.code != "aborted" and fault.status in (502, 503, 504)
+    return fault.code == "concurrency_limit"
+
+
+def _respond(request: Request, exchange: Exchange, origins: Origins, *, is_page_of_model: bool,
+             waited: float = 0.0) -> None:
     extra = [("X-Request-Id", request.id)]
     if waited >= 0.001:
         extra.append(("X-Llamaswap-Waited", f"{waited:.3f}"))
-    # A model's own pages know which others may read them; an API that does not say so may be used from any page.
-    if not is_page_of_model and "access-control-allow-origin" not in exchange.headers:
-        extra += readable_by_pages(request)
+    # A model's own pages know which others may read them. Of an API we decide it, unless any page may read it anyway.
+    if not is_page_of_model:
+        has_own = "access-control-allow-origin" in exchange.headers
+        if has_own and not origins.is_any:
+            exchange.headers = Headers([field for field in exchange.headers.fields
+                                        if not field[0].lower().startswith("access-control-")])
+        if not (has_own and origins.is_any):
+            extra += origins.fields(request)
     relay.respond(request, exchange, extra_headers=extra)
 
 
@@ -260,11 +297,11 @@ def _filtered(body: bytes, query: str, named: Named, model: str, edits: Sequence
     return rewrite(body, query, named, model=model, edits=edits)
 
 
-def _with_bare_name(request: Request, found: Resolution, call: Call) -> Call:
+def _with_bare_name(request: Request, found: Resolution, call: Call, max_bytes: int) -> Call:
     """A peer does not know our name for it, which clients that use one name everywhere put into the body as well."""
     if "json" not in (request.headers.get("content-type") or "").lower():
         return call
-    body = request.body.read_all(MAX_BODY_BYTES)
+    body = request.body.read_all(max_bytes)
     named = _named_or_none(request, body)
     if named is not None and named.model == found.id:
         body, _ = rewrite(body, "", named, model=found.peer_model, edits=())

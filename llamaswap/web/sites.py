@@ -14,7 +14,7 @@ from llamaswap.core.filters import FilterPlan, build_plan
 from llamaswap.core.regexes import compile_re2
 from llamaswap.core.routing import Names, Resolution, Where
 from llamaswap.runtime.upstream import Endpoint, UpstreamPool
-from llamaswap.web.auth import Keyring
+from llamaswap.web.auth import Keyring, Origins, Proxies
 
 MakePool = Callable[[Endpoint, Timeouts], UpstreamPool]
 ParseEndpoint = Callable[[str], Endpoint]
@@ -38,6 +38,8 @@ class Site:
     plans: Mapping[str, FilterPlan]
     peers: Mapping[str, PeerLink]
     ignored: Tuple[Pattern[str], ...]
+    origins: Origins
+    proxies: Proxies
     profile: Optional[str] = None      # the active one
 
     @property
@@ -86,7 +88,8 @@ def make_site(config: Config, make_pool: MakePool) -> Site:
              for model in config.models.values()}
     peers: Dict[str, PeerLink] = {peer.id: _link(peer, make_pool) for peer in config.peers.values()}
     return Site(config, names, Keyring(config.api_keys), plans, peers,
-                tuple(compile_re2(source) for source in config.ignore_paths))
+                tuple(compile_re2(source) for source in config.ignore_paths), Origins(config.cors_origins),
+                Proxies(config.trusted_proxies))
 
 
 def _link(peer: Peer, make_pool: MakePool) -> PeerLink:

@@ -79,9 +79,10 @@ class _Pieces:
 
 
 class _Connection:
-    """The two questions a handler asks about its client."""
+    """What a handler asks about its client."""
 
     def __init__(self, environ: Dict[str, Any]) -> None:
+        self.client_ip: str = environ.get("REMOTE_ADDR", "")
         self._is_gone: Callable[[], bool] = environ.get("waitress.client_disconnected", lambda: False)
 
     def is_gone(self) -> bool:

@@ -460,6 +460,58 @@ def test_pages_of_other_sites_may_ask_models_and_nothing_else(program):
     assert program.ask("HEAD", "/unload").status == 405
 
 
+@pytest.fixture(scope="module")
+def careful():
+    """One that lets in listed pages only, has proxies in front, and takes small bodies."""
+    config = {"corsOrigins": ["http://page.example"], "trustedProxies": ["127.0.0.0/8", "::1"], "maxBodySize": 1,
+              "models": {"m": demo()}}
+    with run_program(config) as running:
+        yield running
+
+
+def test_only_listed_pages_may_ask_models(careful):
+    for origin, granted in (("http://page.example", "http://page.example"), ("http://other.example", None)):
+        page = {"Origin": origin}
+        preflight = careful.ask("OPTIONS", "/v1/chat/completions", headers=page)
+        for answer in (preflight, careful.ask("POST", "/v1/chat/completions", chat("m"), page),
+                       careful.ask("POST", "/v1/chat/completions", chat("nobody"), page),
+                       careful.ask("GET", "/v1/models", headers=page)):
+            assert answer.headers.get("Access-Control-Allow-Origin") == granted
+            assert answer.headers.get("Vary") == ("Origin" if granted else None)
+        assert preflight.status == 204
+
+
+def test_clients_behind_trusted_proxies(careful, program):
+    behind = {"X-Forwarded-For": "9.9.9.9, 1.2.3.4, 127.0.0.5", "User-Agent": "behind-a-proxy"}
+    seen = careful.ask("POST", "/echo", {"model": "m"}, behind).json()
+    assert ["X-Forwarded-For", "9.9.9.9, 1.2.3.4"] in seen["headers"]
+    careful.wait_for(r'Request 1\.2\.3\.4 "POST /echo [^\n]*behind-a-proxy')
+    seen = program.ask("POST", "/echo", {"model": "free"}, behind).json()
+    assert ["X-Forwarded-For", "9.9.9.9, 1.2.3.4, 127.0.0.5, 127.0.0.1"] in seen["headers"]
+    program.wait_for(r'Request 127\.0\.0\.1 "POST /echo [^\n]*behind-a-proxy')
+
+
+def test_bodies_have_a_largest_size(careful):
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    for rest in (b"Content-Length: 1048577\r\n\r\n",            # nothing of it is sent: it is refused before
+                 b"Transfer-Encoding: chunked\r\n\r\n100001\r\n" + b" " * 0x100001 + b"\r\n0\r\n\r\n"):
+        with careful.open(head + rest) as sock:
+            answer = sock.recv(65536)
+            assert answer.startswith(b"HTTP/1.1 413 ") and b"1048576 bytes" in answer
+    assert careful.ask("POST", "/upstream/m/echo", b"x" * 1_100_000).status == 200
+
+
+def test_nothing_is_changed_under_a_strange_name(careful, locked):
+    stranger = {"Host": "evil.example", "Origin": "http://evil.example"}
+    for method, path in (("POST", "/api/models/unload"), ("GET", "/unload"), ("PUT", "/api/profiles/active")):
+        answer = careful.ask(method, path, b"{}", {**stranger, "X-Forwarded-For": "8.8.8.8"})
+        assert answer.status == 403 and answer.error["code"] == "forbidden"
+    assert careful.ask("GET", "/running", headers=stranger).status == 200
+    assert careful.ask("POST", "/v1/chat/completions", chat("m"), {"Host": "any.example"}).status == 200
+    assert careful.ask("POST", "/api/models/unload", b"", {"Host": "localhost:1"}).status == 200
+    assert locked.ask("POST", "/api/models/unload", b"", {**stranger, "X-Api-Key": "sesame"}).status == 200
+
+
 def test_favicon_and_pages(program):
     icon = program.ask("GET", "/favicon.ico")
     assert icon.status == 200 and icon.headers["Content-Type"] == "image/svg+xml"
@@ -537,6 +589,7 @@ def peered():
                 "swap": {"proxy": second.url, "models": ["deep/model"], "apiKey": "far-key"},
                 "gone": {"proxy": "http://127.0.0.1:9", "models": ["lost"], "timeouts": {"connect": 2}},
             },
+            "selectors": {"anywhere": {"strategy": "spillover", "targets": ["lost", "local"]}},
         }
         with run_program(config) as first:
             yield first
@@ -584,6 +637,19 @@ def test_a_peer_that_is_gone(peered):
     answer = peered.ask("POST", "/v1/chat/completions", chat("lost"))
     assert answer.status == 502 and answer.error["message"].startswith("peer gone: ")
     assert answer.error["type"] == "server_error"
+
+
+def test_spillover_goes_past_a_peer_that_is_gone(peered):
+    peered.ask("GET", "/unload")      # else the local target is warm and the peer not tried
+    assert said(peered.ask("POST", "/v1/chat/completions", chat("anywhere"))) == "You said: hello"
+
+
+def test_a_peer_that_stays_gone_is_left_alone_for_a_while(peered):
+    for _ in range(8):      # each failure after the third makes the pause longer, so a slow machine gets there too
+        answer = peered.ask("POST", "/v1/chat/completions", chat("lost"))
+        if answer.status == 503:
+            break
+    assert answer.error["code"] == "peer_unreachable" and int(answer.headers["Retry-After"]) >= 1
 
 
 def test_peers_are_listed_once(peered):

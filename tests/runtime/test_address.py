@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from llamaswap.runtime.address import format_address, free_ports, is_loopback, parse_address
+from llamaswap.runtime.address import format_address, free_ports, is_loopback, own_names, parse_address
 
 
 @pytest.mark.parametrize("text, parsed", [
@@ -36,3 +36,8 @@ def test_free_ports_are_different_and_free():
     assert len(set(ports)) == 3
     for port in ports:
         socket.create_server(("127.0.0.1", port)).close()
+
+
+def test_own_names(monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "Box.Lan.")
+    assert own_names() == {"box.lan"}

@@ -34,6 +34,7 @@ class FakeConnection:
     """A client that stays until the test says otherwise."""
 
     def __init__(self) -> None:
+        self.client_ip = "10.0.0.1"
         self.gone = False
         self.watched = 0
 

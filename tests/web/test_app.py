@@ -25,7 +25,7 @@ class Recorder:
 def make(*, has_admin_listener=False, **keys):
     site = site_of(**keys)
     parts = {part: Recorder(part) for part in ("admin", "profiles", "inference", "pages")}
-    return App(site=lambda: site, has_admin_listener=has_admin_listener, **parts)
+    return App(site=lambda: site, has_admin_listener=has_admin_listener, own_names=lambda: {"box"}, **parts)
 
 
 def went(method, target, app=None, headers=None):
@@ -114,6 +114,64 @@ def test_answers_of_models_and_their_errors_may_be_read_by_pages():
     with pytest.raises(ClientFault) as refused:
         make(apiKeys=["k"]).handle(asked("GET", "/v1/models", headers=page))
     assert ("Access-Control-Allow-Origin", "http://page") in refused.value.headers
+
+
+def test_only_listed_pages_may_read_answers():
+    page, other = {"Origin": "http://page"}, {"Origin": "http://other"}
+    app = make(corsOrigins=["http://page"], apiKeys=["k"])
+    for path in ("/v1/models", "/upstream/m/x"):
+        with pytest.raises(ClientFault) as refused:
+            app.handle(asked("GET", path, headers=page))
+        assert ("Access-Control-Allow-Origin", "http://page") in refused.value.headers
+        with pytest.raises(ClientFault) as refused:
+            app.handle(asked("GET", path, headers=other))
+        assert refused.value.headers == ()
+    granted = app.handle(asked("OPTIONS", "/v1/chat/completions", headers=page))
+    assert header(granted, "Access-Control-Allow-Origin") == "http://page" and header(granted, "Vary") == "Origin"
+    for refusing, headers in ((app, other), (make(corsOrigins=[]), page)):
+        response = refusing.handle(asked("OPTIONS", "/v1/chat/completions", headers=headers))
+        assert response.status == 204 and [name for name, _ in response.headers] == ["X-Request-Id"]
+    assert header(make(corsOrigins=[]).handle(asked("GET", "/health", headers=page)),
+                  "Access-Control-Allow-Origin") is None
+
+
+# --- who asks ----------------------------------------------------------------------------------------------------
+
+
+def from_here(method, path, **headers):
+    request = asked(method, path, headers=headers)
+    request.client_ip = request.connection.client_ip = "127.0.0.1"
+    return request
+
+
+@pytest.mark.parametrize("method, path", [
+    ("POST", "/api/models/unload"), ("GET", "/unload"), ("PUT", "/api/profiles/active")])
+def test_nothing_is_changed_under_a_strange_name(method, path):
+    stranger = {"Host": "evil.example", "Origin": "http://evil.example"}     # of one site with us, says the browser
+    with pytest.raises(ClientFault) as refused:
+        make().handle(from_here(method, path, **stranger))
+    assert (refused.value.status, refused.value.code) == (403, "forbidden")
+    with pytest.raises(ClientFault):
+        make().handle_admin(from_here(method, path, **stranger))
+    for host in ("localhost:8080", "127.0.0.1", "[::1]:8080", "box", "box.local"):
+        assert make().handle(from_here(method, path, Host=host))
+    assert make().handle(from_here("GET", "/running", **stranger))
+    assert make().handle(asked(method, path, headers=stranger)), "names of other networks are not ours to judge"
+    assert make(apiKeys=["k"]).handle(from_here(method, path, **stranger, **{"X-Api-Key": "k"}))
+
+
+def test_a_page_cannot_pretend_to_be_behind_a_proxy():
+    request = from_here("POST", "/api/models/unload", **{"Host": "evil.example", "X-Forwarded-For": "8.8.8.8"})
+    with pytest.raises(ClientFault):
+        make(trustedProxies=["127.0.0.1"]).handle(request)
+
+
+def test_clients_behind_trusted_proxies():
+    for app, seen in ((make(trustedProxies=["10.0.0.0/8"]), "1.2.3.4"), (make(), "10.0.0.1")):
+        for handle in (app.handle, app.handle_admin):
+            request = asked("GET", "/health", headers={"X-Forwarded-For": "1.2.3.4"})
+            handle(request)
+            assert request.client_ip == seen
 
 
 # --- preflights --------------------------------------------------------------------------------------------------

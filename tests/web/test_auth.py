@@ -6,7 +6,7 @@ import base64
 import pytest
 
 from llamaswap.core.headers import Headers
-from llamaswap.web.auth import Keyring, comes_from_elsewhere, readable_by_pages
+from llamaswap.web.auth import Keyring, Origins, Proxies, comes_from_elsewhere, is_named_like_us
 from tests.support.asked import asked
 
 
@@ -65,7 +65,61 @@ def test_pages_of_other_sites(fields, is_elsewhere):
 
 
 def test_pages_may_read_answers_without_remembered_credentials():
-    fields = dict(readable_by_pages(asked("GET", "/", headers={"Origin": "http://page"})))
+    fields = dict(Origins(["*"]).fields(asked("GET", "/", headers={"Origin": "http://page"})))
     assert fields["Access-Control-Allow-Origin"] == "http://page" and fields["Vary"] == "Origin"
     assert "Access-Control-Allow-Credentials" not in fields
-    assert readable_by_pages(asked("GET", "/")) == []
+    assert Origins(["*"]).fields(asked("GET", "/")) == []
+
+
+@pytest.mark.parametrize("allowed, origin, granted", [
+    (["*"], None, "*"), (["*"], "http://page", "*"), (["http://page", "http://b"], "http://page", "http://page"),
+    (["http://Page/"], "http://page", "http://page"), (["http://page"], "http://page.evil", None),
+    (["http://page"], None, None), ([], "http://page", None), ([], "", None), ([], "null", None),
+])
+def test_preflights(allowed, origin, granted):
+    request = asked("OPTIONS", "/", headers={} if origin is None else {"Origin": origin})
+    origins = Origins(allowed)
+    fields = dict(origins.preflight(request))
+    assert fields.get("Access-Control-Allow-Origin") == granted
+    assert (fields == {}) is (granted is None) and (fields.get("Vary") == "Origin") is (granted not in (None, "*"))
+    assert bool(origins.fields(request)) is (granted is not None and origin is not None)
+    assert "Origins(" in repr(origins)
+
+
+@pytest.mark.parametrize("host, is_ours", [
+    ("127.0.0.1:8080", True), ("[::1]:80", True), ("localhost", True), ("LOCALHOST.:1", True), ("a.localhost", True),
+    ("box.local:8080", True), ("box", True), ("box.lan:1", True), ("evil.example", False),
+    ("box.evil.example:1", False), ("127.0.0.1.evil.example", False), ("notlocalhost", False), ("local", False),
+])
+def test_names_that_can_only_mean_this_machine(host, is_ours):
+    assert is_named_like_us(Headers([("Host", host)]), lambda: {"box", "box.lan"}) is is_ours
+
+
+def test_a_client_without_host_is_no_browser():
+    assert is_named_like_us(Headers([]), tuple)
+
+
+# --- proxies in front of us --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fields, seen, left", [
+    (["1.2.3.4"], "1.2.3.4", None), (["9.9.9.9, 1.2.3.4"], "1.2.3.4", "9.9.9.9"),
+    (["9.9.9.9, 1.2.3.4", "10.0.0.7"], "1.2.3.4", "9.9.9.9"), (["2001:db8::1 , ::1"], "2001:db8::1", None),
+    ([], "10.0.0.1", None), (["10.0.0.9"], "10.0.0.1", "10.0.0.9"), (["1.2.3.4, junk"], "10.0.0.1", "1.2.3.4, junk"),
+    (["1.2.3.4,"], "10.0.0.1", "1.2.3.4,"), (["evil\n, 10.0.0.2"], "10.0.0.1", "evil\n, 10.0.0.2"),
+])
+def test_the_client_behind_trusted_proxies(fields, seen, left):
+    request = asked("GET", "/")
+    request.headers = Headers([("X-Forwarded-For", field) for field in fields])
+    proxies = Proxies(["10.0.0.0/8", "::1"])
+    proxies.unmask(request)
+    assert request.client_ip == seen and request.headers.get("x-forwarded-for") == left
+    assert proxies and not Proxies([]) and "10.0.0.0/8" in repr(proxies)
+
+
+def test_nobody_else_is_believed():
+    for socket_address in ("8.8.8.8", ""):
+        request = asked("GET", "/", headers={"X-Forwarded-For": "1.2.3.4"})
+        request.client_ip = socket_address
+        Proxies(["10.0.0.0/8"]).unmask(request)
+        assert request.client_ip == socket_address and request.headers.get("x-forwarded-for") == "1.2.3.4"

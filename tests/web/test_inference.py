@@ -1,18 +1,20 @@
 """The way of a request to its model, over a real registry whose models are fakes."""
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
 
 from llamaswap.core.faults import ClientFault, Refused, UpstreamFault
 from llamaswap.core.groups import Groups
+from llamaswap.runtime.breaker import Breakers
 from llamaswap.runtime.current import Current
 from llamaswap.runtime.registry import Registry
 from llamaswap.runtime.reservations import Reservations
 from llamaswap.web import inference as module
 from llamaswap.web.inference import Inference
-from tests.support.asked import FakeExchange, FakeLauncher, FakePool, asked, header, site_of, whole
+from tests.support.asked import FakeBody, FakeExchange, FakeLauncher, FakePool, asked, header, site_of, whole
 
 MODELS = {
     "m": {"aliases": ["n"]}, "author/model": None, "renamed": {"useModelName": "real"},
@@ -27,6 +29,9 @@ PEERS = {
     "bad": {"proxy": "ftp://bad", "models": ["lost"]},
 }
 SELECTORS = {"spread": {"strategy": "spillover", "targets": ["one", "m", "x"]},
+             "afar": {"strategy": "spillover", "targets": ["z", "m"]},
+             "lone": {"strategy": "spillover", "targets": ["z"]},
+             "fixed": {"strategy": "pin", "targets": ["z", "m"]},
              "pinned": {"strategy": "pin", "targets": ["one"]},
              "warm": {"strategy": "warm", "targets": ["m", "author/model"]}}
 WEBSOCKET = {"Connection": "Upgrade", "Upgrade": "websocket"}
@@ -44,7 +49,7 @@ class Rig:
         self.registry = Registry(config.models, Groups(config.groups).evict, launcher=self.launcher,
                                  tell=lambda _: None)
         self.reservations = Reservations()
-        self.inference = Inference(self.registry, self.site, self.reservations)
+        self.inference = Inference(self.registry, self.site, self.reservations, Breakers())
         self.relayed = []
 
     def post(self, body, path="/v1/chat/completions", headers=None):
@@ -344,7 +349,7 @@ def test_comfyui(rig):
 def test_no_comfyui():
     site = site_of(models={"m": None})
     with pytest.raises(ClientFault) as lost:
-        Inference(None, lambda: site, Reservations()).comfyui(asked("GET", "/comfyui"), "")
+        Inference(None, lambda: site, Reservations(), Breakers()).comfyui(asked("GET", "/comfyui"), "")
     assert lost.value.status == 404
 
 
@@ -393,3 +398,79 @@ def test_the_rest_is_not_found(rig, method, path, body):
     with pytest.raises(ClientFault) as lost:
         rig.inference.serve_unknown(asked(method, path, body, headers), "")
     assert (lost.value.status, lost.value.code) == (404, "not_found") and rig.launcher.processes == []
+
+
+# --- peers that are down -----------------------------------------------------------------------------------------
+
+DOWN = UpstreamFault("cannot connect", code="upstream_unreachable")
+
+
+def test_spillover_goes_past_a_peer_that_is_down(rig):
+    for fault in (DOWN, UpstreamFault("late", status=504, code="upstream_timeout")):
+        rig.pool.answers = [fault]
+        rig.post({"model": "afar"})
+        assert json.loads(rig.sent("m")[3]) == {"model": "m"} and rig.reservations.held("afar") == {}
+    assert len(rig.launcher.pools["m"].calls) == 2
+
+
+@pytest.mark.parametrize("selector, fault", [
+    ("fixed", DOWN), ("lone", DOWN), ("afar", UpstreamFault("stopped", code="aborted")),
+    ("afar", UpstreamFault("odd", status=500, code="odd"))])
+def test_what_does_not_go_past_it(rig, selector, fault):
+    rig.pool.answers = [fault]
+    with pytest.raises(UpstreamFault, match="peer open: "):
+        rig.post({"model": selector})
+    assert rig.reservations.held(selector) == {} and "m" not in rig.launcher.pools
+
+
+def test_a_peer_that_stays_down_is_left_alone(rig):
+    rig.pool.answers = [DOWN] * 3
+    for _ in range(3):
+        with pytest.raises(UpstreamFault):
+            rig.post({"model": "z"})
+    with pytest.raises(Refused) as refused:
+        rig.post({"model": "z"})
+    assert (refused.value.status, refused.value.code) == (503, "peer_unreachable") and refused.value.retry_after <= 1
+    assert len(rig.pool.calls) == 3
+    rig.post({"model": "x"})
+    rig.post({"model": "afar"})       # refused at once, which is a reason to go elsewhere too
+    assert rig.sent("m")
+
+
+def test_an_answer_ends_the_count_and_other_faults_do_not_count(rig):
+    late = UpstreamFault("late", status=504, code="upstream_timeout")
+    rig.pool.answers = [DOWN, DOWN, FakeExchange(), DOWN, DOWN, late, late]
+    for _ in range(7):
+        with contextlib.suppress(UpstreamFault):
+            rig.post({"model": "z"})
+    rig.post({"model": "z"})
+
+
+# --- limits and pages --------------------------------------------------------------------------------------------
+
+
+def test_bodies_are_read_up_to_the_configured_size(make, monkeypatch):
+    limits = []
+    monkeypatch.setattr(FakeBody, "read_all", lambda body, limit: limits.append(limit) or body.content)
+    rig = make(maxBodySize=3)
+    rig.post({"model": "m"})
+    rig.inference.serve_unknown(asked("POST", "/new", {"model": "m"}), "")
+    rig.inference.upstream(asked("POST", "/upstream/z/x", {"model": "z"}), "z/x")
+    assert set(limits) == {3 << 20} and len(limits) == 3
+
+
+@pytest.mark.parametrize("allowed, sent", [(["*"], "http://engine"), (["http://page"], "http://page"), ([], None),
+                                           (["http://other"], None)])
+def test_of_an_api_we_decide_which_pages_may_read_it(make, allowed, sent):
+    rig = make(corsOrigins=allowed)
+    own = [("Access-Control-Allow-Origin", "http://engine"), ("Access-Control-Allow-Credentials", "true"),
+           ("X-Own", "1")]
+    rig.answers("m", FakeExchange(headers=own), FakeExchange(headers=own))
+    rig.post({"model": "m"}, headers={"Origin": "http://page"})
+    exchange, extra = rig.relayed[0]
+    seen = {**{name.lower(): value for name, value in exchange.headers.fields},
+            **{name.lower(): value for name, value in extra.items()}}
+    assert seen.get("access-control-allow-origin") == sent and seen["x-own"] == "1"
+    assert ("access-control-allow-credentials" in seen) is (allowed == ["*"])
+    rig.inference.upstream(asked("GET", "/upstream/m/", headers={"Origin": "http://page"}), "m/")
+    assert rig.relayed[1][0].headers.get("access-control-allow-origin") == "http://engine"
