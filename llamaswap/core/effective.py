@@ -62,7 +62,6 @@ def _model(model: Model) -> Dict[str, Any]:
         "ttl": model.ttl, "unloadTimeout": model.unload_timeout, "healthCheckTimeout": model.health_check_timeout,
         "unlisted": model.unlisted, "useModelName": model.use_model_name, "name": model.name,
         "description": model.description, "concurrencyLimit": model.concurrency_limit,
-        "maxWaiting": model.max_waiting,
         "metadata": dict(model.metadata), "sendLoadingState": model.send_loading_state,
         "ignoreWebsockets": model.ignore_websockets, "timeouts": _timeouts(model.timeouts),
         "capabilities": _capabilities(model.capabilities), **_filters(model.filters),

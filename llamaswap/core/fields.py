@@ -112,9 +112,6 @@ MODEL = {
     "description": _str("One sentence about the model, shown in lists."),
     "concurrencyLimit": _int("Most requests at a time, waiting ones included; beyond it 429. 0 means 10.", 0,
                              soft_minimum=0),
-    "maxWaiting": _int("Requests that may wait for this model. When set, concurrencyLimit counts only running ones "
-                       "and 429 comes when the waiting room is full. 0: waiting requests count as running.", 0,
-                       minimum=0, ours=True),
     "filters": _struct("Changes to the parameters of JSON requests.", FILTERS),
     "macros": Field(Kind.MACROS, "Macros of this model; they win over global ones.", {}),
     "metadata": Field(Kind.FREE, "Anything you like; shown under meta.llamaswap in /v1/models.", {}),

@@ -63,7 +63,6 @@ class Model:
     unload_timeout: int = 10
     health_check_timeout: int = 120
     concurrency_limit: int = 0
-    max_waiting: int = 0             # 0: waiting requests count towards concurrency_limit
     unlisted: bool = False
     use_model_name: str = ""
     name: str = ""

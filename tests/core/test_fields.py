@@ -26,7 +26,7 @@ EXPECTED = {
     "matrix routing "
         "selectors profiles peers logRequests adminListen corsOrigins trustedProxies maxBodySize",
     "models.": "cmd cmdStop proxy checkEndpoint env aliases ttl unloadTimeout unlisted useModelName name description "
-    "concurrencyLimit maxWaiting "
+    "concurrencyLimit "
                "filters macros metadata sendLoadingState timeouts compat capabilities healthCheckTimeout",
     "models.timeouts.": "connect keepalive responseHeader tlsHandshake expectContinue idleConn",
     "models.filters.": "stripParams strip_params setParams setParamsByID",
@@ -59,7 +59,7 @@ def test_a_field_is_consistent(key):
 
 def test_our_own_keys_are_marked():
     assert {key for key, field in ALL.items() if field.ours} == {
-        "adminListen", "corsOrigins", "trustedProxies", "maxBodySize", "models.maxWaiting",
+        "adminListen", "corsOrigins", "trustedProxies", "maxBodySize",
         "routing.scheduler.settings.fifo.maxWait"}
 
 
