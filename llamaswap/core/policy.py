@@ -2,10 +2,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from llamaswap.core.decode import Decoder
-from llamaswap.core.groups import Groups
 from llamaswap.core.matrix import Matrix, compile_matrix
 from llamaswap.core.nearest import nearest
 from llamaswap.core.settings import DEFAULT_GROUP, Group, Model, Strings
@@ -23,11 +22,6 @@ class Policy:
     router: str
     groups: Tuple[Group, ...]
     matrix: Optional[Matrix]
-
-    def can_coexist(self, targets: List[str]) -> bool:
-        if self.matrix is not None:
-            return self.matrix.can_coexist(targets)
-        return Groups(self.groups).can_coexist(targets)
 
 
 @dataclass(frozen=True)

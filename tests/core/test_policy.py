@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from llamaswap.core.policy import Policy, did_you_mean
+from llamaswap.core.policy import did_you_mean
 from llamaswap.core.settings import DEFAULT_GROUP, Group
 from tests.support.vectors import load
 
@@ -46,15 +46,6 @@ def test_old_lists_are_sets_that_run_together():
     assert config.matrix.can_coexist(["a", "b"])
     assert not config.matrix.can_coexist(["a", "ä"])
     assert config.member_lists == {"w": ("a", "b"), "v": ("ä",), "u": ()}
-
-
-def test_one_question_for_both_rules():
-    config = built("groups: {g: {swap: false, members: [a, b]}}")
-    policy = Policy(config.router, config.groups, config.matrix)
-    assert policy.can_coexist(["a", "b"])
-    assert not policy.can_coexist(["a", "Z"])
-    config = built("matrix: {sets: {s: a & Z}}")
-    assert Policy(config.router, config.groups, config.matrix).can_coexist(["a", "Z"])
 
 
 def test_priorities_are_by_id():
