@@ -16,6 +16,7 @@ import time
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
 
 from llamaswap import __version__
+from llamaswap.control import Control
 from llamaswap.core.config import Build, Config, Model, build
 from llamaswap.core.faults import Fault
 from llamaswap.core.groups import Groups
@@ -27,6 +28,7 @@ from llamaswap.runtime.breaker import Breakers
 from llamaswap.runtime.current import Current
 from llamaswap.runtime.files import load_config
 from llamaswap.runtime.guardian import Guardian
+from llamaswap.runtime.logfiles import LogFiles
 from llamaswap.runtime.logformat import level_of, make_formatter
 from llamaswap.runtime.logs import LogBook, LogBookHandler, StdoutSink
 from llamaswap.runtime.preflight import store_problems
@@ -40,7 +42,8 @@ from llamaswap.runtime.upstream import Endpoint, UpstreamPool
 from llamaswap.runtime.watch import Signature, Watcher, signature_of
 from llamaswap.web.accesslog import AccessLog
 from llamaswap.web.admin import Admin
-from llamaswap.web.app import App
+from llamaswap.web.app import App, Parts
+from llamaswap.web.configview import Reading
 from llamaswap.web.errors import fault_response
 from llamaswap.web.inference import Inference
 from llamaswap.web.profiles import Profiles
@@ -78,7 +81,7 @@ def run(options: argparse.Namespace, *, builtins: Mapping[str, str]) -> int:
         print("llamaswap: failed to load the configuration", file=sys.stderr)
         return EXIT_FAILED
     try:
-        program = Program(options, built.config, builtins, seen=seen)
+        program = Program(options, built, builtins, seen=seen)
         program.bind()
     except (OSError, ValueError) as fault:
         print(f"llamaswap: cannot listen: {fault}", file=sys.stderr)
@@ -115,15 +118,19 @@ def _policy(config: Config) -> Union[Matrix, Groups]:
 class Program:
     """Owns every long-lived object. Used by the main thread only, but for what says otherwise."""
 
-    def __init__(self, options: argparse.Namespace, config: Config, builtins: Mapping[str, str], *,
+    def __init__(self, options: argparse.Namespace, built: Build, builtins: Mapping[str, str], *,
                  seen: Optional[Signature] = None) -> None:
+        config = built.config
+        assert config is not None, "there is nothing to run"
         self._options = options
+        self._reading = _reading_of(config, built, options)
         self._builtins = builtins
         self._seen = seen
         self._is_ending = False
         tls = _tls(options)
         self._sink = StdoutSink()
-        self._logs = LogBook(to_stdout=config.log_to_stdout, sink=self._sink)
+        self._log_files = LogFiles()
+        self._logs = LogBook(to_stdout=config.log_to_stdout, sink=self._sink, files=self._log_files)
         self._handler = LogBookHandler(self._logs)
         self._notifier: Notifier = take_notifier(os.environ)
         self._sockets = take_sockets(os.environ)
@@ -134,17 +141,26 @@ class Program:
         self._set_up_logging(config)
         self.config = config
         self._admin_address = str(options.admin_listen or config.admin_listen)
-        self._registry = Registry(config.models, _policy(config).evict, launcher=launcher, tell=_log_event,
+        self._registry = Registry(config.models, _policy(config).evict, launcher=launcher, tell=self._tell,
                                   max_wait=config.max_wait, priority=config.priority, on_crash=self._crashed)
         self._site = Current(make_site(config, UpstreamPool))
-        self._app = App(site=self._site, admin=Admin(self._registry, self._logs, self._site, lambda: self._is_ending),
-                        profiles=Profiles(self._site, self._select_profile), pages=Pages(),
-                        inference=Inference(self._registry, self._site, Reservations(), Breakers()),
-                        has_admin_listener=bool(self._admin_address), own_names=own_names)
-        self._server = Server(self._app.handle, fault_response=fault_response, limits=Limits(), ssl_context=tls,
-                              on_crash=self._crashed, on_done=AccessLog())
+        pages = Pages()
+        self._control = Control(config, lambda: self._reading, site=self._site, registry=self._registry,
+                                logs=self._logs, is_ending=lambda: self._is_ending, build=lambda: pages.build)
+        self._server = Server(lambda request: self._app.handle(request), fault_response=fault_response,
+                              limits=Limits(), ssl_context=tls, on_crash=self._crashed, on_done=AccessLog())
+        self._app = App(self._parts(pages), site=self._site, has_admin_listener=bool(self._admin_address),
+                        own_names=own_names)
         self._admin_server: Optional[AdminServer] = None
         self._watcher: Optional[Watcher] = None
+
+    def _parts(self, pages: Pages) -> Parts:
+        control = self._control
+        inference = Inference(self._registry, self._site, Reservations(), Breakers(), control.inflight)
+        return Parts(admin=Admin(self._registry, self._site), profiles=Profiles(self._site, self._select_profile),
+                     inference=inference, pages=pages, models=control.models, logs=control.logs, feed=control.feed,
+                     activity=control.activity, insight=control.insight, scrape=control.scrape(self._server),
+                     config=control.config)
 
     def _set_up_logging(self, config: Config) -> None:
         # No line shows where in the code it was written or by which thread, and finding out costs every request 5 us.
@@ -155,6 +171,7 @@ class Program:
         root.setLevel(level_of(config.log_level))
         self._handler.setFormatter(make_formatter(self._options.log_format, config.log_time_format))
         self._logs.show(config.log_to_stdout)
+        self._log_files.reconfigure(config.log_files)
 
     def _crashed(self) -> None:
         """Any thread."""
@@ -163,7 +180,14 @@ class Program:
     def _select_profile(self, name: Optional[str]) -> bool:
         """Any thread. False when it is the active one already; KeyError when there is none of that name."""
         before: Site = self._site.replace(lambda site: site.with_profile(name))
+        if before.profile != name:
+            self._control.tell_profile()
         return before.profile != name
+
+    def _tell(self, event: Event) -> None:
+        """The timer thread."""
+        _log_event(event)
+        self._control.note(event)
 
     # --- start
 
@@ -189,6 +213,7 @@ class Program:
         # What an earlier life left behind holds memory and ports that the first load needs.
         self._guardian.reap_leftovers()
         self._guardian.start()
+        self._control.start(self._crashed)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, _ignore)
@@ -257,9 +282,13 @@ class Program:
             log.log(logging.ERROR if problem.is_error() else logging.WARNING, "%s", problem)
         if built.config is None:
             log.error("failed to reload config; the previous one stays in force")
+            now = time.time()
+            self._reading = self._reading._replace(problems=built.problems, is_valid=False, read_at_epoch=now)
         else:
+            self._reading = _reading_of(built.config, built, self._options)
             self._apply(built.config)
             log.info("configuration reloaded")
+        self._control.tell_reading()
         self._notifier.ready(f"serving {len(self.config.models)} models")
 
     def _apply(self, config: Config) -> None:
@@ -272,6 +301,7 @@ class Program:
         self._registry.reconfigure(config.models, _policy(config).evict, max_wait=config.max_wait,
                                    priority=config.priority, drain_timeout=RELOAD_DRAIN_TIMEOUT)
         self._site.replace(site.continuing).close()
+        self._control.reconfigure(config)
         self._preload(tuple(name for name in config.preload if name not in before.preload or name not in before.models
                             or not launches_alike(before.models[name], config.models[name])))
 
@@ -292,8 +322,10 @@ class Program:
         if self._admin_server is not None:
             self._admin_server.stop()
         self._site().close()
+        self._control.close()
         self._guardian.close()
         log.info("shutdown complete")
+        self._log_files.close()
         self._sink.close()
         return is_clean
 
@@ -304,6 +336,12 @@ class Program:
         self._sink.close(0.2)
         # The guardian ends every model process as soon as our end of its pipe is gone.
         os._exit(EXIT_FAILED)
+
+
+def _reading_of(config: Config, built: Build, options: argparse.Namespace) -> Reading:
+    paths = [] if options.demo else [path for path in (options.config, options.config_dir) if path]
+    now = time.time()
+    return Reading(config, paths, built.problems, True, now, now)
 
 
 def _ignore(number: int, frame: Any) -> None:

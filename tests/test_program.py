@@ -38,7 +38,7 @@ def make(tmp_path, monkeypatch, capfd):
         chosen = options("-c", str(tmp_path / "config.yaml"), "--listen", "127.0.0.1:0", *arguments)
         built, seen = load(chosen, BUILTINS)
         assert built.config is not None, built.problems
-        program = Program(chosen, built.config, BUILTINS, seen=seen)
+        program = Program(chosen, built, BUILTINS, seen=seen)
         made.append(program)
         program.bind()
         program._server.start()

@@ -22,6 +22,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from llamaswap.core.faults import ClientFault
 
+CONFLICT = "conflicting_names"   # the code of a request that names two models
 MAX_FIELDS = 10_000             # of a query, an urlencoded form or the top level of JSON; more only keeps us busy
 MAX_MEMBERS = 1_000_000         # of an object further down that a filter opens
 MAX_PARTS = 1000                # of a multipart form, as in Go's parser
@@ -155,7 +156,7 @@ def _from_json(body: bytes, media: str) -> Named:
 
 def _one_of(names: List[Optional[str]]) -> Optional[str]:
     if len(names) > 1 and len(set(names)) > 1:
-        raise ClientFault('duplicate "model" key with different values')
+        raise ClientFault('duplicate "model" key with different values', code=CONFLICT)
     return names[0] or None
 
 

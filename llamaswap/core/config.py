@@ -33,6 +33,7 @@ from llamaswap.core.settings import (
     Config,
     Filters,
     Group,
+    LogFileSettings,
     Model,
     Peer,
     Performance,
@@ -116,17 +117,21 @@ def _build_values(root: MapNode, report: Decoder) -> Config:
     selectors = build_selectors(row["selectors"], directory, policy, report)
     profiles = build_profiles(row["profiles"], directory, row["selectors"], report)
     check_peer_names(peers, directory, row["selectors"], profiles, report)
+    kept = row["store"] or {key: field.default for key, field in (ROOT_FIELDS["store"].fields or {}).items()}
     return Config(
         health_check_timeout=row["healthCheckTimeout"], global_ttl=row["globalTTL"],
         unload_timeout=row["unloadTimeout"], start_port=row["startPort"], log_level=row["logLevel"],
         log_time_format=row["logTimeFormat"], log_to_stdout=row["logToStdout"],
+        log_files=LogFileSettings(row["logFiles"]["dir"].strip(), row["logFiles"]["maxSizeMB"] << 20,
+                                  row["logFiles"]["keep"]),
         metrics_max_in_memory=row["metricsMaxInMemory"], capture_buffer=row["captureBuffer"],
         send_loading_state=row["sendLoadingState"], include_aliases_in_list=row["includeAliasesInList"],
         api_keys=row["apiKeys"], admin_listen=row["adminListen"],
         cors_origins=row["corsOrigins"], trusted_proxies=_proxies(row["trustedProxies"], report),
         max_body_bytes=row["maxBodySize"] << 20,
         preload=_preload(row["hooks"]["on_startup"]["preload"], directory, report),
-        store_path=row["store"]["path"] if row["store"] else None, session_id=row["session_id"],
+        store_path=row["store"]["path"] if row["store"] else None, store_max_rows=kept["maxRows"],
+        store_max_age_days=kept["maxAgeDays"], session_id=row["session_id"],
         performance=Performance(row["performance"]["disabled"], row["every"]),
         ignore_paths=row["upstream"]["ignorePaths"], models=models, aliases=aliases, router=policy.router,
         groups=policy.groups, matrix=policy.matrix, priority=build_priority(row, models, aliases, report),

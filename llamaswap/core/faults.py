@@ -48,6 +48,10 @@ class Refused(Fault):
     code = "service_unavailable"
 
 
+def cancelled() -> UpstreamFault:
+    return UpstreamFault("the request was cancelled by the operator", code="cancelled")
+
+
 class ConfigFault(Fault):
     """What the operator wrote cannot work, found too late to stop the start."""
 

@@ -112,6 +112,9 @@ MODEL = {
     "description": _str("One sentence about the model, shown in lists."),
     "concurrencyLimit": _int("Most requests at a time, waiting ones included; beyond it 429. 0 means 10.", 0,
                              soft_minimum=0),
+    "maxWaiting": _int("Requests that may wait for this model. When set, concurrencyLimit counts only running ones "
+                       "and 429 comes when the waiting room is full. 0: waiting requests count as running.", 0,
+                       minimum=0, ours=True),
     "filters": _struct("Changes to the parameters of JSON requests.", FILTERS),
     "macros": Field(Kind.MACROS, "Macros of this model; they win over global ones.", {}),
     "metadata": Field(Kind.FREE, "Anything you like; shown under meta.llamaswap in /v1/models.", {}),
@@ -197,6 +200,11 @@ ROOT_FIELDS = {
     "logTimeFormat": _str("Time in front of our own log lines; empty for none.", soft_choices=("", *LOG_TIME_FORMATS)),
     "logToStdout": _str("What goes to standard output and the combined log.", "proxy",
                         choices=("proxy", "upstream", "both", "none")),
+    "logFiles": _struct("Log files, for logs that outlive the program.", {
+        "dir": _str("Folder for proxy.log and one file per model; empty for none.", ours=True),
+        "maxSizeMB": _int("MiB a file may have; then it is set aside and a new one begun.", 10, minimum=1, ours=True),
+        "keep": _int("Files set aside that are kept of each log.", 3, minimum=0, ours=True),
+    }, ours=True),
     "metricsMaxInMemory": _int("Activity rows kept when there is no store.", 1000, soft_minimum=0),
     "captureBuffer": _int("MiB for captured requests and answers; 0 keeps none.", 5, soft_minimum=0),
     "sendLoadingState": _bool("Show loading progress inside streamed chat answers."),
@@ -215,6 +223,8 @@ ROOT_FIELDS = {
     }),
     "store": _struct("Where activity is kept.", {
         "path": _str("SQLite file for the activity history."),
+        "maxRows": _int("Most requests kept in the file, the newest; 0 keeps all.", 1_000_000, minimum=0, ours=True),
+        "maxAgeDays": _int("Days a request is kept in the file; 0 keeps it forever.", 90, minimum=0, ours=True),
     }, nullable=True),
     "ui": _struct("Web UI.", {
         "activity": _struct("The activity page.", {

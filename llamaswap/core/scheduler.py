@@ -9,6 +9,8 @@ Every input ends in `_settle()`, so the policy is written once:
 2. waiting models are placed, in order: those that already made room, those that waited longer than `max_wait`, then by
    priority and arrival. A blocked one does not hold up a later one, unless it is overdue;
 3. a ready model serves without looking at the queue, until somebody overdue needs it gone: then its gate is closed.
+   It serves `concurrency` requests at once. Behind an open gate nobody waits while a place is free, so a newcomer who
+   finds one overtakes nobody.
 
 A pass over the queue is only made when something it depends on has changed (`_dirty`) or a deadline has passed, so a
 request to a ready model costs the same whether nobody waits or five hundred do.
@@ -17,9 +19,11 @@ from __future__ import annotations
 
 from typing import Callable, Collection, Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple
 
+from llamaswap.core import reasons
 from llamaswap.core.lifecycle import LIVE, STAYING, Move, State, next_state
 from llamaswap.core.tickets import (
     NEVER,
+    Cause,
     Completion,
     Effect,
     Finish,
@@ -78,16 +82,16 @@ class Scheduler:
         """Wake or Refuse may be among the effects already; otherwise one of them follows, unless it is cancelled."""
         assert ticket.state is TicketState.NEW, f"submit of {ticket!r}"
         model = self._models.get(ticket.model)
+        ticket.queued_at = ticket.left_at = now
         objection = self._objection(ticket, model, now)
         if model is None or objection is not None:
             ticket.state = TicketState.REFUSED
-            self._effects.append(objection or _unknown(ticket))
+            self._effects.append(objection or reasons.unknown(ticket))
             return self._settle(now)
         ticket.record = model
-        ticket.queued_at = now
         if ticket.holds:
             model.admitted += 1
-        if not ticket.counted or self._is_open(model):
+        if not ticket.counted or (self._is_open(model) and (model.has_place() or not ticket.holds)):
             self._grant(model, ticket, now)
         else:
             self._enqueue(model, ticket, now)
@@ -109,7 +113,7 @@ class Scheduler:
             self._end(model, ticket, now)
         elif ticket.state is TicketState.QUEUED and model is not None:
             ticket.state = TicketState.GONE
-            self._leave_queue(model, ticket)
+            self._leave_queue(model, ticket, now)
             self._dirty = True
         return self._settle(now)
 
@@ -118,23 +122,37 @@ class Scheduler:
 
     # --- inputs: orders ----------------------------------------------------------------------------------------------
 
-    def unload(self, completion: Completion, names: Optional[Iterable[str]], now: float) -> List[Effect]:
-        """Stop these models (None = all) whatever they are doing, and refuse who waits for them."""
-        for name in list(self._models if names is None else names):
-            model = self._models.get(name)
-            if model is not None:
-                self._refuse_waiting(model, 503, "model_unloaded", f"model {name} was unloaded", 1.0)
-                self._stop(model, now, "unload")
-                self._await_exit(model, completion)
+    def unload(self, completion: Completion, names: Optional[Iterable[str]], now: float, *,
+               drain_timeout: Optional[float] = None) -> List[Effect]:
+        """Stop these models (None = all) whatever they are doing, and refuse who waits for them. With `drain_timeout`
+        what they serve may end until then, and who waits is served by the next generation."""
+        for model in self._chosen(names):
+            if drain_timeout is None:
+                message = reasons.unloaded(model, self._obstacle(model)[1])
+                self._refuse_waiting(model, now, 503, "model_unloaded", message, 1.0)
+                self._stop(model, now, Cause.UNLOADED, reasons.DRAINED[Cause.UNLOADED])
+            elif model.state in STAYING:
+                self._drain(model, now + drain_timeout, Cause.UNLOADED)
+            self._await_exit(model, completion)
         return self._finish_or_keep(completion, now)
+
+    def cancel_load(self, name: str, now: float) -> List[Effect]:
+        """End a start that is under way, and refuse who waits for it. Nobody failed, so nothing is held against the
+        model. In any other state nothing happens."""
+        model = self._models.get(name)
+        if model is not None and model.state is State.STARTING:
+            message = f"the load of model {name} was cancelled"
+            self._refuse_waiting(model, now, 503, "load_cancelled", message, None)
+            self._stop(model, now, Cause.CANCELLED, "load cancelled")
+        return self._settle(now)
 
     def close(self, completion: Completion, drain_timeout: float, now: float) -> List[Effect]:
         """Refuse all that wait and come, let requests end for `drain_timeout`, stop everything. May be called again."""
         self._closing = True
         for model in list(self._models.values()):
-            self._refuse_waiting(model, 503, "shutting_down", "llamaswap is shutting down", None)
+            self._refuse_waiting(model, now, 503, "shutting_down", reasons.SHUTTING_DOWN, None)
             if model.state in LIVE:
-                self._drain(model, now + drain_timeout)
+                self._drain(model, now + drain_timeout, Cause.SHUTDOWN)
                 self._await_exit(model, completion)
         return self._finish_or_keep(completion, now)
 
@@ -146,7 +164,7 @@ class Scheduler:
         self._decisions.clear()
         for model in list(self._models.values()):
             if model.name not in specs:
-                self._remove(model, now + drain_timeout)
+                self._remove(model, now, now + drain_timeout)
         for name, spec in specs.items():
             known = self._models.get(name)
             if known is None:
@@ -162,7 +180,7 @@ class Scheduler:
         model = self._reported(name, gen)
         if model is not None and model.state is State.STARTING:
             model.ready_at = model.idle_at = now
-            self._move(model, Move.READY, "answers its health check")
+            self._move(model, Move.READY, now, Cause.READY, "answers its health check")
             # All of them, even when the gate is about to close: a model that was stopped between ready and first use
             # would be started again for them, and so on (test_a_model_serves_its_batch_before_it_makes_room).
             self._grant_waiting(model, now)
@@ -173,21 +191,21 @@ class Scheduler:
         model = self._reported(name, gen)
         if model is not None and model.state is State.STARTING:
             self._fail_start(model, why, now)
-            self._stop(model, now, why)
+            self._stop(model, now, Cause.START_FAILED, why)
         return self._settle(now)
 
     def on_exit(self, name: str, gen: int, code: Optional[int], why: str, now: float) -> List[Effect]:
         model = self._reported(name, gen)
         if model is None or model.state is State.STOPPED:
             return self._settle(now)
-        text = why if code is None else f"{why or 'exited'} (exit code {code})"
+        text = reasons.exited(why, code)
         if model.state is State.STARTING:
-            self._fail_start(model, text, now)
+            self._fail_start(model, text, now, code)
         elif model.state is State.READY:
-            self._crash(model, text, now)
+            self._crash(model, text, now, code)
         elif model.ready_at is not None:
             model.crashes.forgive()
-        self._move(model, Move.EXIT, text)
+        self._move(model, Move.EXIT, now, model.stopped_by[0], text, model.stopped_by[1], code)
         self._after_exit(model)
         return self._settle(now)
 
@@ -201,9 +219,15 @@ class Scheduler:
     # --- questions ---------------------------------------------------------------------------------------------------
 
     def statuses(self, names: Optional[Iterable[str]] = None) -> List[ModelStatus]:
-        chosen = self._models if names is None else names
-        found = [self._models[name] for name in chosen if name in self._models]
-        return [model.status(self._obstacle(model)[1] if model.queue else "") for model in found]
+        return [model.status(self._obstacle(model)[1] if model.queue else "") for model in self._chosen(names)]
+
+    def in_use(self, names: Optional[Iterable[str]]) -> Names:
+        """Those of them (None = all) that serve somebody or that somebody waits for."""
+        return tuple(model.name for model in self._chosen(names) if model.serving or model.queue)
+
+    def state_of(self, name: str) -> Optional[State]:
+        model = self._models.get(name)
+        return None if model is None else model.state
 
     def is_serving(self, name: str, gen: int) -> bool:
         model = self._reported(name, gen)
@@ -220,17 +244,28 @@ class Scheduler:
                     for other in self._waiting.values() for queued in other.queue)
         return Place(phase, ahead + 1, reason)
 
-    def plan(self, name: str) -> Optional[Plan]:
+    def load_seconds(self, ticket: Ticket, now: float) -> float:
+        """Also of one that still waits."""
+        if ticket.state is TicketState.QUEUED and ticket.record is not None:
+            return ticket.record.load_seconds(ticket.queued_at, now)
+        return ticket.load_seconds
+
+    def plan(self, name: str, now: float) -> Optional[Plan]:
+        """What a request would meet; None for a model that is not configured."""
         model = self._models.get(name)
-        if model is None:
+        if model is None or model.removed:
             return None
-        if model.state is State.STARTING:
-            return Plan(name, "join")
+        objection = self._objection(Ticket(name), model, now)
+        if objection is not None:
+            return Plan(name, "refuse", (), (), objection.message)
         if model.state is not State.STOPPED:
-            return Plan(name, "serve") if self._is_open(model) else Plan(name, "wait", (), (name,))
+            return reasons.plan_of_live(model, self._obstacle(model)[1], is_open=self._is_open(model))
         evict = self._decide(name, self._staying(self._claims, name))
-        busy = self._busy(evict, False)
-        return Plan(name, "wait" if busy else "swap" if evict else "start", evict, busy)
+        ending = tuple(other for other in self._decide(name, tuple(sorted(self._live)))
+                       if self._models[other].state is State.STOPPING)
+        if model.queue:     # the next one joins those
+            return Plan(name, "wait", evict, self._obstacles[name][1], self._obstacle(model)[1])
+        return reasons.plan_of_stopped(name, evict, self._busy(evict, False), ending)
 
     # --- the policy --------------------------------------------------------------------------------------------------
 
@@ -251,13 +286,13 @@ class Scheduler:
                 model.kill_at = now + KILL_AGAIN_AFTER
                 self._effects.append(Kill(model.name, model.gen))
             elif model.draining:
-                self._stop(model, now, "shutdown" if self._closing else "configuration changed")
+                self._stop(model, now, model.drain_cause, reasons.DRAINED[model.drain_cause])
             elif model.state is State.STARTING:
                 why = f"health check timed out after {model.spec.health_check_timeout:g}s"
                 self._fail_start(model, why, now)
-                self._stop(model, now, why)
+                self._stop(model, now, Cause.START_FAILED, why)
             else:
-                self._stop(model, now, f"idle for {model.spec.ttl:g}s")
+                self._stop(model, now, Cause.IDLE, f"idle for {model.spec.ttl:g}s")
 
     def _deadlines(self, now: float) -> Iterator[float]:
         for model in self._live.values():
@@ -316,7 +351,7 @@ class Scheduler:
         if evict:
             self._effects.append(Tell(SwapStarted(target.name, evict)))
         for victim in evict:
-            self._stop(self._models[victim], now, f"making room for {target.name}")
+            self._stop(self._models[victim], now, Cause.EVICTED, f"making room for {target.name}", target.name)
         # Those on their way out still hold memory: nothing starts before everything in its way is gone.
         if self._decide(target.name, tuple(sorted({*self._live, *ahead}))):
             self._obstacles[target.name] = ("stop", tuple(sorted(
@@ -365,14 +400,16 @@ class Scheduler:
     def _objection(self, ticket: Ticket, model: Optional[Record], now: float) -> Optional[Refuse]:
         name = ticket.model
         if self._closing:
-            return Refuse(ticket, 503, "shutting_down", "llamaswap is shutting down")
+            return Refuse(ticket, 503, "shutting_down", reasons.SHUTTING_DOWN)
         if model is None or model.removed:
-            return _unknown(ticket)
+            return reasons.unknown(ticket)
         if not ticket.may_start and not (self._is_open(model) if ticket.counted else model.state is State.READY):
             detail = "" if ticket.counted else "; ignored websocket requests cannot start it"
             return Refuse(ticket, 409, "conflict", f"model {name} is not loaded{detail}")
-        if ticket.holds and model.admitted >= model.spec.concurrency:
-            return Refuse(ticket, 429, "concurrency_limit", "Too many requests", 1.0)
+        # Who may not start it may not wait for it either: by then it may have to be started.
+        if ticket.holds and (model.is_full() or not (ticket.may_start or model.has_place())):
+            message = reasons.too_many(model, self._obstacle(model)[1])
+            return Refuse(ticket, 429, "concurrency_limit", message, 1.0)
         pause = model.crashes.pause_left(now)
         if pause and model.state not in STAYING:
             return Refuse(ticket, 503, "model_crash_loop", model.crashes.refusal(name, now), pause)
@@ -388,94 +425,115 @@ class Scheduler:
             self._dirty = self._dirty or model.state is State.STOPPED
         model.queue[ticket] = None
 
-    def _leave_queue(self, model: Record, ticket: Ticket) -> None:
-        del model.queue[ticket]
-        if not model.queue:
-            del self._waiting[model.name]
+    def _leave_queue(self, model: Record, ticket: Ticket, now: float) -> None:
+        self._unqueue(model, ticket, now)
         if ticket.holds:
             model.admitted -= 1
 
+    def _unqueue(self, model: Record, ticket: Ticket, now: float) -> None:
+        """Its wait is over, whatever follows."""
+        ticket.left_at, ticket.load_seconds = now, model.load_seconds(ticket.queued_at, now)
+        del model.queue[ticket]
+        if not model.queue:
+            del self._waiting[model.name]
+
     def _grant(self, model: Record, ticket: Ticket, now: float) -> None:
         ticket.gen = model.gen
-        ticket.granted_at = now
         ticket.state = TicketState.GRANTED if ticket.holds else TicketState.DONE
         if ticket.holds:
             model.serving.add(ticket)
+            model.used_at = now
         elif ticket.counted:
             model.idle_at = now     # a load of what is loaded is a use
         self._effects.append(Wake(ticket))
 
     def _grant_waiting(self, model: Record, now: float) -> None:
-        queue, model.queue = model.queue, {}
-        self._waiting.pop(model.name, None)
-        for ticket in queue:
-            self._grant(model, ticket, now)
-        self._dirty = True
+        for ticket in list(model.queue):
+            if model.has_place() or not ticket.holds:
+                self._unqueue(model, ticket, now)
+                self._grant(model, ticket, now)
 
     def _end(self, model: Record, ticket: Ticket, now: float) -> None:
         model.admitted -= 1
+        model.used_at = now
         if ticket not in model.serving:
             return      # its generation is gone
         model.serving.discard(ticket)
+        if model.queue and self._is_open(model) and model.has_place():
+            # One place became free, so the first in line gets it; all of them are asked only when much has changed.
+            following = model.head()
+            self._unqueue(model, following, now)
+            self._grant(model, following, now)
         if not model.serving:
             model.idle_at = now
             self._dirty = self._dirty or model.draining or model.name in self._wanted
             self._wake_at = min(self._wake_at, model.due_at())
 
-    def _refuse_waiting(self, model: Record, status: int, code: str, message: str, retry_after: Optional[float],
-                        blame: Optional[Tuple[str, int]] = None) -> None:
+    def _refuse_waiting(self, model: Record, now: float, status: int, code: str, message: str,
+                        retry_after: Optional[float], blame: Optional[Tuple[str, int]] = None) -> None:
         for ticket in list(model.queue):
             ticket.state = TicketState.REFUSED
-            self._leave_queue(model, ticket)
+            self._leave_queue(model, ticket, now)
             self._effects.append(Refuse(ticket, status, code, message, retry_after, blame))
             self._dirty = True
 
     # --- models ------------------------------------------------------------------------------------------------------
+
+    def _chosen(self, names: Optional[Iterable[str]]) -> List[Record]:
+        """The models of these names, None = all; unknown ones are left out."""
+        return [self._models[name] for name in (self._models if names is None else names) if name in self._models]
 
     def _reported(self, name: str, gen: int) -> Optional[Record]:
         """The model a report is about, unless the report is about an earlier generation: that one is history."""
         model = self._models.get(name)
         return model if model is not None and model.gen == gen else None
 
-    def _move(self, model: Record, move: Move, reason: str) -> None:
+    def _move(self, model: Record, move: Move, now: float, cause: Cause, reason: str, evicted_for: str = "",
+              code: Optional[int] = None) -> None:
         """The only writer of a state."""
         old, model.state = model.state, next_state(model.state, move)
+        model.since = now
         if model.state in LIVE:
             self._live[model.name] = model
         else:
             del self._live[model.name]
         self._dirty = True
-        self._effects.append(Tell(StateChanged(model.name, model.gen, old, model.state, reason)))
+        self._effects.append(Tell(StateChanged(model.name, model.gen, old, model.state, reason, cause, evicted_for,
+                                               *reasons.ending_of(code))))
 
     def _start(self, model: Record, now: float) -> None:
         model.gen += 1
         self._gens[model.name] = model.gen
         model.serving = set()
         model.started_at, model.ready_at = now, None
-        self._move(model, Move.START, "requested")
+        self._move(model, Move.START, now, Cause.REQUESTED, "requested")
         self._effects.append(Start(model.name, model.gen))
 
-    def _stop(self, model: Record, now: float, reason: str) -> None:
+    def _stop(self, model: Record, now: float, cause: Cause, reason: str, evicted_for: str = "") -> None:
         """Begin to end it; nothing to do when it is not running or already ends."""
         if model.state in STAYING:
             model.kill_at = now + model.spec.unload_timeout
-            self._move(model, Move.STOP, reason)
+            model.stopped_by = (cause, evicted_for)
+            self._move(model, Move.STOP, now, cause, reason, evicted_for)
             self._effects.append(Stop(model.name, model.gen, model.spec.unload_timeout))
 
-    def _fail_start(self, model: Record, why: str, now: float) -> None:
-        pause = self._note_failure(model, why, now)
-        self._refuse_waiting(model, 503, "model_start_failed", f"model {model.name} failed to start: {why}",
+    def _fail_start(self, model: Record, why: str, now: float, code: Optional[int] = None) -> None:
+        pause = self._note_failure(model, Cause.START_FAILED, why, now, code)
+        self._refuse_waiting(model, now, 503, "model_start_failed", f"model {model.name} failed to start: {why}",
                              max(1.0, pause), (model.name, model.gen))
 
-    def _crash(self, model: Record, why: str, now: float) -> None:
-        pause = self._note_failure(model, f"crashed: {why}", now)
+    def _crash(self, model: Record, why: str, now: float, code: Optional[int]) -> None:
+        pause = self._note_failure(model, Cause.CRASHED, f"crashed: {why}", now, code)
         if pause:
-            self._refuse_waiting(model, 503, "model_crash_loop", model.crashes.refusal(model.name, now), pause)
+            self._refuse_waiting(model, now, 503, "model_crash_loop", model.crashes.refusal(model.name, now), pause)
 
-    def _note_failure(self, model: Record, why: str, now: float) -> float:
+    def _note_failure(self, model: Record, cause: Cause, why: str, now: float, code: Optional[int]) -> float:
+        model.stopped_by = (cause, "")
+        kind = "exited" if cause is Cause.CRASHED else "start_failed"
         ready_for = 0.0 if model.ready_at is None else now - model.ready_at
         pause = model.crashes.note(why, now, ready_for=ready_for)
-        self._effects.append(Tell(ModelFailed(model.name, model.gen, why, model.crashes.failures, pause)))
+        self._effects.append(Tell(ModelFailed(model.name, model.gen, why, model.crashes.failures, pause, kind,
+                                              *reasons.ending_of(code))))
         return pause
 
     def _after_exit(self, model: Record) -> None:
@@ -502,18 +560,18 @@ class Scheduler:
             self._effects.append(Finish(completion))
         return self._settle(now)
 
-    def _drain(self, model: Record, until: float) -> None:
-        model.draining = True
+    def _drain(self, model: Record, until: float, cause: Cause) -> None:
+        model.draining, model.drain_cause = True, cause
         model.drain_until = min(model.drain_until, until)
         self._dirty = True
 
-    def _remove(self, model: Record, drain_until: float) -> None:
-        self._refuse_waiting(model, 404, "model_not_found", f"model {model.name} is no longer configured", None)
+    def _remove(self, model: Record, now: float, drain_until: float) -> None:
+        self._refuse_waiting(model, now, 404, "model_not_found", f"model {model.name} is no longer configured", None)
         if model.state is State.STOPPED:
             del self._models[model.name]
         else:
             model.removed, model.next_spec = True, None
-            self._drain(model, drain_until)
+            self._drain(model, drain_until, Cause.RELOAD)
 
     def _replace(self, model: Record, spec: Spec, is_unchanged: bool, drain_until: float) -> None:
         if model.state is State.STOPPED:
@@ -525,28 +583,10 @@ class Scheduler:
         else:
             # Also when a removed model is back, or one that drains is called unchanged: what runs is older than that.
             model.removed, model.next_spec = False, spec
-            self._drain(model, drain_until)
+            self._drain(model, drain_until, Cause.RELOAD)
 
     # --- words -------------------------------------------------------------------------------------------------------
 
     def _obstacle(self, model: Record) -> Tuple[str, str]:
         """Phase and sentence for somebody who waits for `model`."""
-        name = model.name
-        if model.state is State.STARTING:
-            return "loading", f"{name} is loading"
-        if model.state is State.STOPPING:
-            return "stopping", f"{name} is stopping"
-        if model.state is State.READY:
-            cause = "to be replaced" if model.draining else f"so that {self._gated.get(name)} can run"
-            return "draining", f"{name} finishes its requests {cause}"
-        kind, names = self._obstacles.get(name, ("behind", ()))
-        listed = ", ".join(names)
-        if kind == "stop":
-            return "stopping", f"waiting for {listed} to stop"
-        if kind == "drain":
-            return "draining", f"waiting for {listed} to finish"
-        return "queued", f"waiting for {listed}, which goes first"
-
-
-def _unknown(ticket: Ticket) -> Refuse:
-    return Refuse(ticket, 404, "model_not_found", "no local server found for requested model")
+        return reasons.obstacle(model, self._gated.get(model.name), self._obstacles.get(model.name, ("behind", ())))

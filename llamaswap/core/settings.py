@@ -63,6 +63,7 @@ class Model:
     unload_timeout: int = 10
     health_check_timeout: int = 120
     concurrency_limit: int = 0
+    max_waiting: int = 0             # 0: waiting requests count towards concurrency_limit
     unlisted: bool = False
     use_model_name: str = ""
     name: str = ""
@@ -128,6 +129,15 @@ class Performance:
 
 
 @dataclass(frozen=True)
+class LogFileSettings:
+    """No directory, no files."""
+
+    directory: str = ""
+    max_bytes: int = 10 << 20
+    keep: int = 3
+
+
+@dataclass(frozen=True)
 class Config:
     health_check_timeout: int
     global_ttl: int
@@ -136,6 +146,7 @@ class Config:
     log_level: str
     log_time_format: str
     log_to_stdout: str
+    log_files: LogFileSettings
     metrics_max_in_memory: int
     capture_buffer: int
     send_loading_state: bool
@@ -147,6 +158,8 @@ class Config:
     max_body_bytes: int
     preload: Strings
     store_path: Optional[str]
+    store_max_rows: int
+    store_max_age_days: int
     session_id: Strings
     performance: Performance
     ignore_paths: Strings

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Dict, NamedTuple, Optional, Set, Tuple, Union
 
 from llamaswap.core.crashloop import CrashLoop
-from llamaswap.core.lifecycle import LIVE, State
+from llamaswap.core.lifecycle import LIVE, STAYING, State
 
 if TYPE_CHECKING:
     from llamaswap.core.settings import Model
@@ -29,15 +29,31 @@ class TicketState(Enum):
     REFUSED = "refused"
 
 
+class Cause(Enum):
+    """Why a model changed its state, in words for programs; they are stable."""
+
+    REQUESTED = "requested"
+    READY = "ready"
+    IDLE = "idle"                   # its ttl is over
+    EVICTED = "evicted"             # for the model in `evicted_for`
+    UNLOADED = "unloaded"
+    CANCELLED = "cancelled"         # its load was
+    START_FAILED = "start_failed"
+    CRASHED = "crashed"
+    RELOAD = "reload"
+    SHUTDOWN = "shutdown"
+
+
 class Ticket:
     """One request for a model. Written by the scheduler alone; `owner` is for whoever waits and never looked at.
 
     Not `holds`: over as soon as the model is ready (a preload), nothing to give back. Not `may_start`: refused unless
     the model serves now. Not `counted`: neither of them, so it may be cut at any time (an ignored websocket).
+    It waits from `queued_at` to `left_at`, of which `load_seconds` for its own model to load.
     """
 
-    __slots__ = ("counted", "gen", "granted_at", "holds", "may_start", "model", "owner", "place_in_line", "queued_at",
-                 "record", "state")
+    __slots__ = ("counted", "gen", "holds", "left_at", "load_seconds", "may_start", "model", "owner", "place_in_line",
+                 "queued_at", "record", "state")
 
     def __init__(self, model: str, *, counted: bool = True, may_start: bool = True, holds: bool = True,
                  owner: Any = None) -> None:
@@ -48,8 +64,8 @@ class Ticket:
         self.owner = owner
         self.state = TicketState.NEW
         self.gen = 0
-        self.queued_at = 0.0
-        self.granted_at = 0.0
+        self.queued_at = self.left_at = 0.0
+        self.load_seconds = 0.0
         self.place_in_line = 0
         self.record: Optional[Record] = None
 
@@ -122,11 +138,18 @@ class Tell:
 
 @dataclass(frozen=True)
 class StateChanged:
+    """`reason` is for people. The scheduler always names a `cause`; that of a stop is told again when the process is
+    gone, so count where `old` is STARTING or READY. `code` and `signal`: how the process ended, when it is gone."""
+
     model: str
     gen: int
     old: State
     new: State
     reason: str
+    cause: Optional[Cause] = None
+    evicted_for: str = ""
+    code: Optional[int] = None
+    signal: Optional[int] = None
 
 
 @dataclass(frozen=True)
@@ -139,13 +162,17 @@ class SwapStarted:
 
 @dataclass(frozen=True)
 class ModelFailed:
-    """A start that did not work or a crash; `retry_after` > 0 when the next start has to wait."""
+    """A start that did not work ("start_failed") or a crash ("exited"); `retry_after` > 0 when the next start has to
+    wait. `code` or `signal` says how the process ended; neither is known when it has not ended yet or never was."""
 
     model: str
     gen: int
     why: str
     failures: int
     retry_after: float
+    kind: str = "start_failed"
+    code: Optional[int] = None
+    signal: Optional[int] = None
 
 
 Event = Union[StateChanged, SwapStarted, ModelFailed]
@@ -158,7 +185,8 @@ Effect = Union[Wake, Refuse, Start, Stop, Kill, Finish, Tell]
 class Spec:
     """What the machine has to know of a model. Seconds; a ttl of 0 means never."""
 
-    concurrency: int = DEFAULT_CONCURRENCY      # counts who waits as well as who is served
+    concurrency: int = DEFAULT_CONCURRENCY      # served at once
+    max_waiting: int = 0        # further ones that are let in; 0: a place is taken from asking to the end
     ttl: float = 0.0
     unload_timeout: float = 10.0
     health_check_timeout: float = 120.0
@@ -167,11 +195,12 @@ class Spec:
 
 def spec_of(model: Model, priority: int = 0) -> Spec:
     limit = model.concurrency_limit if model.concurrency_limit > 0 else DEFAULT_CONCURRENCY
-    return Spec(limit, model.ttl, model.unload_timeout, model.health_check_timeout, priority)
+    return Spec(limit, model.max_waiting, model.ttl, model.unload_timeout, model.health_check_timeout, priority)
 
 
 class ModelStatus(NamedTuple):
-    """Instants are monotonic. `leaving`: finishes what it serves, then it is replaced. The registry fills in `pid`."""
+    """Instants are monotonic. `leaving`: finishes what it serves, then it is replaced. `since`: the last change of its
+    state. `last_used_at`: when a request began or ended last. The registry fills in `pid`."""
 
     id: str
     state: str
@@ -185,6 +214,8 @@ class ModelStatus(NamedTuple):
     last_error: Optional[str]
     waiting_for: str = ""
     pid: Optional[int] = None
+    since: Optional[float] = None
+    last_used_at: Optional[float] = None
 
 
 @dataclass(frozen=True)
@@ -198,19 +229,22 @@ class Place:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a request for `model` would meet now. `action`: serve, join, start, swap or wait."""
+    """What a request for `model` would meet now. `action`: serve, join (a load under way), start, swap, wait, refuse
+    (it gets an error now, perhaps not later), never (no start can work)."""
 
     model: str
     action: str
     evict: Names = ()
     waits_for: Names = ()
+    reason: str = ""
 
 
 class Record:
     """One configured model, written by the scheduler alone. `gen` numbers its starts; older reports are void."""
 
-    __slots__ = ("admitted", "crashes", "drain_until", "draining", "gen", "idle_at", "kill_at", "name", "next_spec",
-                 "queue", "ready_at", "removed", "serving", "spec", "started_at", "state")
+    __slots__ = ("admitted", "crashes", "drain_cause", "drain_until", "draining", "gen", "idle_at", "kill_at", "name",
+                 "next_spec", "queue", "ready_at", "removed", "serving", "since", "spec", "started_at", "state",
+                 "stopped_by", "used_at")
 
     def __init__(self, name: str, spec: Spec, gen: int) -> None:
         self.name = name
@@ -226,15 +260,27 @@ class Record:
         self.admitted = 0
         self.draining = False
         self.drain_until = NEVER
+        self.drain_cause = Cause.RELOAD
+        self.stopped_by: Tuple[Cause, str] = (Cause.UNLOADED, "")      # and for whom; while it is stopping
         self.started_at: Optional[float] = None
         self.ready_at: Optional[float] = None
         self.idle_at = 0.0
+        self.since: Optional[float] = None
+        self.used_at: Optional[float] = None
         self.kill_at = NEVER
         self.crashes = CrashLoop()
 
     def __repr__(self) -> str:
         return (f"<Record {self.name} {self.state.value} gen={self.gen} serving={len(self.serving)} "
                 f"queued={len(self.queue)}{' draining' if self.draining else ''}>")
+
+    def is_full(self) -> bool:
+        """Nobody more may come in. Who gets a place as soon as the model is ready does not take one of those who wait
+        for others to finish, so a cold model lets in as many as a busy one."""
+        return self.admitted >= self.spec.concurrency + self.spec.max_waiting
+
+    def has_place(self) -> bool:
+        return len(self.serving) < self.spec.concurrency
 
     def head(self) -> Ticket:
         return next(iter(self.queue))
@@ -254,6 +300,13 @@ class Record:
             return NEVER
         return self.idle_at + self.spec.ttl
 
+    def load_seconds(self, asked_at: float, now: float) -> float:
+        """How much of the time since `asked_at` the load of this generation has taken."""
+        if self.state not in STAYING or self.started_at is None:
+            return 0.0
+        until = now if self.ready_at is None else self.ready_at
+        return max(0.0, until - max(asked_at, self.started_at))
+
     def status(self, waiting_for: str) -> ModelStatus:
         live = self.state in LIVE
         idle = self.idle_deadline()
@@ -261,4 +314,4 @@ class Record:
             id=self.name, state=self.state.value, generation=self.gen, in_flight=len(self.serving),
             queued=len(self.queue), leaving=self.draining, started_at=self.started_at if live else None,
             ready_at=self.ready_at if live else None, idle_deadline=None if idle == NEVER else idle,
-            last_error=self.crashes.last_error, waiting_for=waiting_for)
+            last_error=self.crashes.last_error, waiting_for=waiting_for, since=self.since, last_used_at=self.used_at)

@@ -13,7 +13,7 @@ from llamaswap.core.config import Timeouts
 from llamaswap.core.faults import ConfigFault, UpstreamFault
 from llamaswap.runtime.wire import Wire
 
-SILENT_AFTER = 0.02          # see upstream: an exchange is impatient for so long
+SILENT_AFTER = 0.005         # see upstream: an exchange is impatient for so long; kernels round up to 4 or 10 ms
 SEND_PATIENCE = 0.25         # how often a blocked upload looks whether the answer has come instead
 
 

@@ -7,34 +7,44 @@ grandchild. A cgroup needs rights that a plain user does not have; where systemd
 
 It reads a pipe that only we hold the other end of, so the end of file means that we are gone, however that happened. It
 then ends what carries our marker (known to it before the first model starts, so no start can slip between) and the
-sessions it was told of. It lives in its own session, ignores the signals a terminal or a service manager sends to
+sessions it was told of. For what no signal of ours reaches (a container is a child of its daemon) it runs the model's
+stop command. It lives in its own session, ignores the signals a terminal or a service manager sends to
 everybody, and ends by itself when we close the pipe: a normal exit takes the same path and finds nothing to do.
 
 If even the guardian was killed, the next start calls reap_leftovers() before its first load: processes that carry the
-marker of a program that no longer lives, and the sessions an optional state file recorded with their start times.
+marker of a program that no longer lives, and what a state file recorded, sessions with their start times and stop
+commands. That file is worth having where something kills whole control groups, the guardian included. A service manager
+does, and it is also who gives us a directory of our own; elsewhere there is none, and nothing is left on disk.
 """
 from __future__ import annotations
 
+import fcntl
 import inspect
 import json
 import logging
 import marshal
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import threading
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from llamaswap.runtime import proctree
 from llamaswap.runtime.threads import spawn
 
 log = logging.getLogger(__name__)
+Words = Tuple[bytes, ...]
 
 CLOSE_PATIENCE = 2 * proctree.GUARD_PATIENCE + proctree.GUARD_GRACE + 1.0
 REAP_PATIENCE = 5.0
 MIN_LIFE = 1.0
+PIPE_BYTES = 1 << 20        # room for all stop commands when a lost child is replaced; the usual 64 KiB may be too few
+_SET_PIPE_SIZE = 1031       # fcntl.F_SETPIPE_SZ, which has a name since Python 3.10 only
+MAX_STOP_BYTES = 16 << 10
+STATE_NAME = "running.json"
 UNGUARDED = "no guardian ({}): a killed llamaswap would leave its models running until the next start"
 
 # The program comes first on the pipe instead of on the command line: `ps` stays readable. The name is set so that
@@ -76,6 +86,7 @@ class Guardian:
         self._lock = threading.Lock()
         self._file_lock = threading.Lock()      # order of writes; taken before _lock, never inside it
         self._trees: Dict[int, int] = {}
+        self._stops: Dict[int, Words] = {}
         self._child: Optional[subprocess.Popen[bytes]] = None
         self._is_closed = False
 
@@ -95,13 +106,24 @@ class Guardian:
                 complaint = self._spawn_locked()
         _warn(complaint)
 
-    def watch(self, pid: int, start: int) -> None:
-        """A leader was started. Its marker covers the time until this call."""
-        self._tell(b"+%d %d\n" % (pid, start), lambda: self._trees.update({pid: start}))
+    def watch(self, pid: int, start: int, *, stop: Sequence[str] = (),
+              environ: Optional[Mapping[str, str]] = None) -> None:
+        """A leader was started. Its marker covers the time until this call. `stop` is the command that ends what it
+        stands for, with the model's environment."""
+        words = _stop_words(stop, environ or {}) if stop else ()
+
+        def note() -> None:
+            self._trees[pid] = start
+            if words:
+                self._stops[pid] = words
+        self._tell(_watch_lines(pid, start, words), note)
 
     def forget(self, pid: int) -> None:
         """Its tree is gone. Call before reaping it: afterwards the pid may belong to somebody else."""
-        self._tell(b"-%d\n" % pid, lambda: self._trees.pop(pid, None))
+        def note() -> None:
+            self._trees.pop(pid, None)
+            self._stops.pop(pid, None)
+        self._tell(b"-%d\n" % pid, note)
 
     def close(self) -> None:
         """Let the child end what is left, which is nothing after an orderly stop, and wait for it (bounded)."""
@@ -121,9 +143,12 @@ class Guardian:
 
     def reap_leftovers(self) -> int:
         """End what an earlier run left alive; returns how many processes that were. Call before the first load."""
-        leftovers = proctree.find_leftovers()
-        if self._state_path:
-            leftovers += _recorded_leftovers(self._state_path)
+        record = _read_record(self._state_path) if self._state_path else NOTHING
+        # order: commands first; who is killed can no longer be asked to end a container.
+        commands = [_run_recorded(words) for words in record.stops]
+        began_at = time.monotonic()
+        running = proctree.await_all([command for command in commands if command], began_at + proctree.GUARD_HEAD_START)
+        leftovers = proctree.find_leftovers() + record.find_processes()
         for row in leftovers:
             log.warning("ending pid %d, left over from an earlier run: %s", row.pid, proctree.command_of(row.pid))
         deadline = time.monotonic() + REAP_PATIENCE
@@ -132,6 +157,9 @@ class Guardian:
             proctree.signal_all(alive, proctree.SIGKILL)
             time.sleep(proctree.SWEEP_PAUSE)
             alive = [row for row in leftovers if _is_same(row)]
+        proctree.finish(running, began_at + proctree.GUARD_STOP_PATIENCE)
+        if record is not NOTHING and self._state_path:
+            _remove(self._state_path)       # it has served its purpose
         return len({row.pid for row in leftovers})
 
     # --- the child, under the lock ---
@@ -177,7 +205,8 @@ class Guardian:
             return UNGUARDED.format(error)
         assert self._child.stdin is not None
         os.set_blocking(self._child.stdin.fileno(), False)
-        told = b"".join(b"+%d %d\n" % item for item in self._trees.items())
+        _widen(self._child.stdin.fileno())
+        told = b"".join(_watch_lines(pid, start, self._stops.get(pid, ())) for pid, start in self._trees.items())
         if not self._write_locked(self._code + told):
             self._drop_locked()
             return UNGUARDED.format("it does not listen")
@@ -206,27 +235,108 @@ class Guardian:
         with self._file_lock:
             with self._lock:
                 trees = sorted(self._trees.items())
-            state = {"program": self.program, "boot": _boot_id(), "trees": trees}
+                stops = {pid: [word.decode("latin-1") for word in words] for pid, words in self._stops.items()}
+            state = {"program": self.program, "boot": _boot_id(), "trees": trees, "stops": stops}
             try:
-                with open(path + ".new", "w", encoding="ascii") as file:
+                # Commands and environments may hold secrets.
+                with open(path + ".new", "w", encoding="ascii", opener=_open_private) as file:
                     json.dump(state, file)
                 os.replace(path + ".new", path)
             except OSError as error:
                 log.warning("cannot write %s: %s", path, error)
 
 
-def _recorded_leftovers(path: str) -> List[proctree.Process]:
-    """Members of the sessions in a state file whose program is gone. The file has then served its purpose."""
-    program, trees = _load(path)
-    if not proctree.is_program_gone(program + "-0"):
-        return []
-    found: List[proctree.Process] = []
-    for pid, start in trees:
-        # The leader may be gone while its session lives on; a leader with another start time is a stranger.
-        if start and proctree.start_of(pid) in (0, start):
-            found += proctree.find_tree(pid, start, "")
-    _remove(path)
-    return found
+class Record(NamedTuple):
+    """What a state file says a program that is gone has left."""
+
+    trees: Tuple[Tuple[int, int], ...] = ()
+    stops: Tuple[Words, ...] = ()
+
+    def find_processes(self) -> List[proctree.Process]:
+        return [row for pid, start in self.trees for row in proctree.find_tree(pid, start, "")]
+
+
+NOTHING = Record()
+
+
+def default_state_path(environ: Mapping[str, str]) -> Optional[str]:
+    """In the directory a service manager has made for us; None where there is none."""
+    directory = environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return os.path.join(directory, STATE_NAME) if directory else None
+
+
+# --- stop commands ---
+
+
+def _stop_words(stop: Sequence[str], environ: Mapping[str, str]) -> Words:
+    """As proctree.run_stop wants it; () for one that cannot be run. The program is looked up here, because the guardian
+    searches its own PATH, and lives in another directory."""
+    program = shutil.which(stop[0], path=environ.get("PATH"))
+    changed = [f"{name}={value}" for name, value in environ.items()
+               if os.environ.get(name) != value and name != proctree.MARKER_NAME]
+    tree = environ.get(proctree.MARKER_NAME, "").rpartition(":")[2]
+    words = tuple(os.fsencode(word) for word in (tree, _directory(), program or "", str(len(stop)), *stop, *changed))
+    if program is None or any(b"\0" in word for word in words) or sum(map(len, words)) > MAX_STOP_BYTES:
+        log.warning("cmdStop %r cannot be run if llamaswap is killed: %s", stop[0],
+                    "there is no such program" if program is None else "it is too long, or has a null byte")
+        return ()
+    return words
+
+
+def _directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError:
+        return "/"
+
+
+def _watch_lines(pid: int, start: int, words: Words) -> bytes:
+    stop = b"!%d %s\n" % (pid, b"\0".join(words).hex().encode()) if words else b""
+    return b"+%d %d\n" % (pid, start) + stop
+
+
+def _run_recorded(words: Words) -> int:
+    log.warning("running a stop command (%s) that an earlier run had no time for", os.fsdecode(words[4]))
+    here = _directory()
+    try:
+        return proctree.run_stop(list(words))
+    finally:
+        os.chdir(here)
+
+
+def _widen(pipe: int) -> None:
+    try:
+        fcntl.fcntl(pipe, _SET_PIPE_SIZE, PIPE_BYTES)
+    except OSError as error:
+        log.debug("the guardian's pipe keeps its size: %s", error)
+
+
+# --- the state file ---
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _read_record(path: str) -> Record:
+    """NOTHING when it is not there, not to be trusted, of another boot, or of a program that lives."""
+    try:
+        with open(path, encoding="ascii") as file:
+            status = os.fstat(file.fileno())
+            state = json.load(file)
+        program = str(state["program"])
+        trees = [(int(pid), int(start)) for pid, start in state["trees"]]
+        stops = {int(pid): tuple(str(word).encode("latin-1") for word in words)
+                 for pid, words in state.get("stops", {}).items()}
+        is_whole = all(len(words) > 4 and 0 < int(words[3]) <= len(words) - 4 for words in stops.values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return NOTHING
+    is_private = status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if not (is_whole and is_private and state["boot"] == _boot_id() and proctree.is_program_gone(program + "-0")):
+        return NOTHING
+    # The leader may be gone while its session lives on; a leader with another start time is a stranger.
+    ours = [(pid, start) for pid, start in trees if start and proctree.start_of(pid) in (0, start)]
+    return Record(tuple(ours), tuple(stops[pid] for pid, _ in ours if pid in stops))
 
 
 def _find_interpreter() -> str:
@@ -244,17 +354,6 @@ def _warn(complaint: str) -> None:
 def _is_same(row: proctree.Process) -> bool:
     now = proctree.read_process(row.pid)
     return now is not None and now.start == row.start and now.is_alive()
-
-
-def _load(path: str) -> Tuple[str, List[Tuple[int, int]]]:
-    try:
-        with open(path, encoding="ascii") as file:
-            state = json.load(file)
-        if state["boot"] != _boot_id():
-            return "", []
-        return str(state["program"]), [(int(pid), int(start)) for pid, start in state["trees"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        return "", []
 
 
 def _boot_id() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from typing import Dict
+from typing import Any, Dict
 
 # Names are those of Go's time package, which existing configuration files use. {…} parts are filled in below: strftime
 # knows neither fractions nor zone offsets with a colon.
@@ -25,6 +25,7 @@ _FORMATS: Dict[str, str] = {
     "stampmicro": "%b {day} %H:%M:%S.{micro}",
     "stampnano": "%b {day} %H:%M:%S.{micro}000",
 }
+RFC3339, RFC3339_NANO = _FORMATS["rfc3339"], _FORMATS["rfc3339nano"]
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 # Ours has four words where Python has five.
 _NAMES = {logging.DEBUG: "DEBUG", logging.INFO: "INFO", logging.WARNING: "WARN", logging.ERROR: "ERROR",
@@ -51,11 +52,15 @@ class TextLines(logging.Formatter):
 
 
 class JsonLines(logging.Formatter):
-    """Every attribute given as `extra={"fields": {...}}` becomes a key of its own."""
+    """Every attribute given as `extra={"fields": {...}}` becomes a key of its own, and so does every value of a message
+    that names them (an attribute `names` of the string)."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = {"time": format_time(_FORMATS["rfc3339nano"], record.created),
-                "level": _NAMES.get(record.levelno, record.levelname).lower(), "msg": _message(self, record)}
+        line: Dict[str, Any] = {
+            "time": format_time(RFC3339_NANO, record.created),
+            "level": _NAMES.get(record.levelno, record.levelname).lower(), "msg": _message(self, record)}
+        if isinstance(record.args, tuple):
+            line.update(zip(getattr(record.msg, "names", ()), record.args))
         line.update(getattr(record, "fields", {}))
         return json.dumps(line, ensure_ascii=False, default=str)
 

@@ -11,12 +11,27 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 import time
 from collections import deque
 from types import TracebackType
-from typing import Callable, Deque, Dict, FrozenSet, Iterator, List, Mapping, Optional, Tuple, Type
+from typing import (
+    Callable,
+    Deque,
+    Dict,
+    FrozenSet,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Protocol,
+    Tuple,
+    Type,
+)
 
+from llamaswap.runtime.logruns import Run, Runs
 from llamaswap.runtime.threads import spawn
 
 RING_BYTES = 100 * 1024
@@ -27,8 +42,20 @@ SHOWN: Mapping[str, FrozenSet[str]] = {     # `logToStdout`: which sources reach
     "both": frozenset({"proxy", "upstream"}), "none": frozenset(),
 }
 GATHER_PAUSE = 0.02         # seconds between two writes to standard output
+SEARCHED_LINES, SHOWN_CHARS = 20, 300       # of a model that is being loaded
+_CONTROLS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 Write = Callable[[bytes], int]
+
+
+class FileSink(Protocol):
+    """Where log bytes go besides the rings; `put` never waits."""
+
+    @property
+    def dropped(self) -> int: ...
+
+    def put(self, source: str, data: bytes) -> None:
+        """`source` is a model, or "" for our own lines."""
 
 
 class ByteQueue:
@@ -117,6 +144,22 @@ class Subscription(ByteQueue):
         self.close()
 
 
+class Place(NamedTuple):
+    """A place in everything that a ring was ever given, and the lines that ended before it."""
+
+    offset: int
+    line: int
+
+
+class News(NamedTuple):
+    """What came after a place, as far as it is still there."""
+
+    data: bytes
+    place: Place             # after it
+    lost_bytes: int
+    lost_lines: int
+
+
 class LogRing:
     """The last bytes of one source, from a line start on."""
 
@@ -124,7 +167,9 @@ class LogRing:
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._bytes = bytearray()
+        self._start = Place(0, 0)           # of the first byte that is left
         self._subscribers: Tuple[Subscription, ...] = ()
+        self._dropped = 0                   # by followers who have left
 
     def __repr__(self) -> str:
         return f"LogRing({len(self._bytes)} of {self._max_bytes} bytes, {len(self._subscribers)} subscribers)"
@@ -136,7 +181,9 @@ class LogRing:
             if excess > 0:
                 # A newline at excess - 1 means that the cut already falls on a line start.
                 line_end = self._bytes.find(b"\n", excess - 1)
-                del self._bytes[:line_end + 1 if line_end >= 0 else excess]
+                cut = line_end + 1 if line_end >= 0 else excess
+                self._start = self._after(cut)
+                del self._bytes[:cut]
             # order: inside the lock, or two producers could reach a follower in another order than the ring.
             for subscriber in self._subscribers:
                 subscriber.put(data)
@@ -144,6 +191,43 @@ class LogRing:
     def history(self) -> bytes:
         with self._lock:
             return bytes(self._bytes)
+
+    # --- for readers who come by from time to time; those who write do not know of them
+
+    @property
+    def end_offset(self) -> int:
+        with self._lock:
+            return self._start.offset + len(self._bytes)
+
+    def end(self) -> Place:
+        with self._lock:
+            return self._after(len(self._bytes))
+
+    def read_since(self, place: Place) -> News:
+        with self._lock:
+            start, data = self._start, bytes(self._bytes[max(0, place.offset - self._start.offset):])
+        if place.offset >= start.offset:
+            start = place
+        after = Place(start.offset + len(data), start.line + data.count(b"\n"))
+        return News(data, after, start.offset - place.offset, start.line - place.line)
+
+    def between(self, begin: int, end: int) -> bytes:
+        """What is left of the bytes from one offset to another."""
+        with self._lock:
+            start = self._start.offset
+            return bytes(self._bytes[max(0, begin - start):max(0, end - start)])
+
+    def _after(self, count: int) -> Place:
+        """The place after so many of the bytes that are left."""
+        return Place(self._start.offset + count, self._start.line + self._bytes.count(b"\n", 0, count))
+
+    # --- for readers who get everything at once
+
+    @property
+    def dropped(self) -> int:
+        """Bytes that slow followers never got."""
+        with self._lock:
+            return self._dropped + sum(each.dropped for each in self._subscribers)
 
     def subscribe(self, *, with_history: bool = True, max_bytes: int = QUEUE_BYTES) -> Subscription:
         """Follow from here. History and what follows meet without a gap or a repetition. Close it after use."""
@@ -157,6 +241,8 @@ class LogRing:
 
     def unsubscribe(self, subscription: Subscription) -> None:
         with self._lock:
+            if subscription in self._subscribers:
+                self._dropped += subscription.dropped
             self._subscribers = tuple(one for one in self._subscribers if one is not subscription)
 
 
@@ -199,21 +285,33 @@ class StdoutSink:
 
 
 class LogBook:
-    """All rings: `proxy` (our own lines), `upstream` (every model), one per model, `combined` (what `/logs` shows)."""
+    """All rings: `proxy` (our own lines), `upstream` (every model), `everything` (both), one per model, and `combined`
+    (what `/logs` shows). `files` gets whatever the rings get; see logfiles.py."""
 
     def __init__(self, *, to_stdout: str = "proxy", sink: Optional[StdoutSink] = None,
-                 max_bytes: int = RING_BYTES) -> None:
+                 max_bytes: int = RING_BYTES, files: Optional[FileSink] = None) -> None:
         self._max_bytes = max_bytes
         self._sink = sink
+        self._files = files
         self._shown = SHOWN.get(to_stdout, SHOWN["proxy"])
         self._lock = threading.Lock()
         self._models: Dict[str, LogRing] = {}
+        self._runs: Dict[str, Runs] = {}
         self.proxy = LogRing(max_bytes)
         self.upstream = LogRing(max_bytes)
+        self.everything = LogRing(max_bytes)
         self.combined = LogRing(max_bytes)
 
     def __repr__(self) -> str:
         return f"LogBook(shown={sorted(self._shown)}, models={sorted(self._models)})"
+
+    @property
+    def dropped(self) -> int:
+        """Bytes that a slow reader of standard output, of a stream or of a disk never got."""
+        with self._lock:
+            rings = [self.proxy, self.upstream, self.everything, self.combined, *self._models.values()]
+        sinks = [sink.dropped for sink in (self._sink, self._files) if sink is not None]
+        return sum(sinks) + sum(ring.dropped for ring in rings)
 
     def show(self, to_stdout: str) -> None:
         """Follow a changed `logToStdout`; what is already in the combined ring stays."""
@@ -234,22 +332,73 @@ class LogBook:
         with self._lock:
             return sorted(self._models)
 
+    # --- what comes in
+
     def add_model_output(self, model_id: str, data: bytes) -> None:
         """From the model's `log-` thread. Costs a few appends, whoever is listening."""
         self.model(model_id).append(data)
         self.upstream.append(data)
         self._show("upstream", data)
+        if self._files is not None:
+            self._files.put(model_id, data)
 
     def add_proxy_line(self, line: bytes) -> None:
         self.proxy.append(line)
         self._show("proxy", line)
+        if self._files is not None:
+            self._files.put("", line)
 
     def _show(self, source: str, data: bytes) -> None:
+        self.everything.append(data)
         if source not in self._shown:
             return
         self.combined.append(data)
         if self._sink is not None:
             self._sink.put(data)
+
+    # --- the runs of a model; begin and end are its `wait-` thread's
+
+    def begin_run(self, model_id: str, generation: int) -> None:
+        self._runs_of(model_id).begin(generation, self.model(model_id), epoch=time.time())
+
+    def end_run(self, model_id: str, generation: int, reason: str) -> None:
+        """Nothing of this run is written afterwards. Leaves a line in the model's ring that says so."""
+        line = self._runs_of(model_id).end(generation, reason, epoch=time.time())
+        if line:
+            self.model(model_id).append(line)
+            if self._files is not None:
+                self._files.put(model_id, line)
+
+    def runs(self, model_id: str) -> List[Run]:
+        """The last ones, newest last."""
+        with self._lock:
+            found = self._runs.get(model_id)
+        return found.list() if found is not None else []
+
+    def run_text(self, model_id: str, generation: int) -> Optional[bytes]:
+        """What is left of what that run wrote; None when it is unknown or too long ago."""
+        with self._lock:
+            found = self._runs.get(model_id)
+        return found.text(generation) if found is not None else None
+
+    def tail(self, model_id: str, n: int) -> str:
+        """The last lines the model wrote, of its newest run alone."""
+        with self._lock:
+            found, ring = self._runs.get(model_id), self._models.get(model_id)
+        text = found.newest_text() if found is not None else ring.history() if ring is not None else b""
+        return "\n".join(text.decode("utf-8", "replace").splitlines()[-n:]) if n > 0 else ""
+
+    def last_line(self, model_id: str) -> str:
+        """For people who wait: the newest line of its newest run that says anything, without colours."""
+        for line in reversed(self.tail(model_id, SEARCHED_LINES).splitlines()):
+            shown = _CONTROLS.sub("", line).strip()
+            if shown:
+                return shown[:SHOWN_CHARS]
+        return ""
+
+    def _runs_of(self, model_id: str) -> Runs:
+        with self._lock:
+            return self._runs.setdefault(model_id, Runs())
 
 
 class LogBookHandler(logging.Handler):

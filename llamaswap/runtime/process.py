@@ -28,9 +28,10 @@ import threading
 import time
 from typing import IO, Any, Callable, Dict, List, Mapping, Optional, Protocol, Tuple
 
-from llamaswap.core.command import split
+from llamaswap.core.command import Split, split
 from llamaswap.core.config import Model
 from llamaswap.core.faults import Fault
+from llamaswap.core.reasons import never_starts
 from llamaswap.runtime import proctree
 from llamaswap.runtime.guardian import Guardian
 from llamaswap.runtime.logs import LogBook
@@ -77,6 +78,7 @@ class Launcher:
 
     def start(self, model: Model, gen: int, reports: Reports) -> Running:
         """Returns at once; everything that follows arrives at `reports`."""
+        self.logs.begin_run(model.id, gen)
         running = Running(model, gen, launcher=self, reports=reports, tree=f"{self._program}-{next(self._numbers)}")
         spawn(f"wait-{model.id}", running.live)
         return running
@@ -159,6 +161,7 @@ class Running:
         finally:
             # Whatever went wrong above: a model that is never reported gone can never be started again.
             self._give_up()
+            self._launcher.logs.end_run(self.model.id, self.generation, _with_code(why, self.exit_code))
             self._reports.on_exit(self.model.id, self.generation, self.exit_code, why)
 
     def _live(self) -> str:
@@ -192,10 +195,9 @@ class Running:
     def _prepare(self) -> str:
         """What stands in the way of a start; "" when nothing does."""
         model = self.model
-        if model.argv_error or not model.argv:
-            return f"cannot start: {model.argv_error or 'empty command'}"
-        if not model.proxy:
-            return "cannot start: upstream proxy missing"
+        fault_text = never_starts(model)
+        if fault_text:
+            return fault_text
         try:
             self.endpoint = Endpoint.parse(model.proxy)
         except Fault as fault:
@@ -241,7 +243,7 @@ class Running:
             is_unwanted = self._stop_deadline is not None
         # Late is early enough: the guardian knows the marker, so it would find the tree without being told.
         if self._launcher.guardian is not None:
-            self._launcher.guardian.watch(leader.pid, self._start)
+            self._launcher.guardian.watch(leader.pid, self._start, stop=self._stop_line().argv, environ=self._environ)
         log.info("%s: started pid %d (generation %d)", self.model.id, leader.pid, self.generation)
         assert leader.stdout is not None
         self._spawn("log", self._pump, leader.stdout, self._latch[0])
@@ -399,9 +401,12 @@ class Running:
         # test_a_daemonised_grandchild_is_asked_too).
         proctree.signal_all([row for row in self._rest() if row.pgid != self.pid], signal.SIGTERM)
 
+    def _stop_line(self) -> Split:
+        return split(self.model.cmd_stop.replace("${PID}", str(self.pid)))
+
     def _run_stop_command(self) -> bool:
         """True when it ran and exited with 0; then it is the model's business to end, and the scheduler's to wait."""
-        parsed = split(self.model.cmd_stop.replace("${PID}", str(self.pid)))
+        parsed = self._stop_line()
         if parsed.error:
             log.warning("%s: cmdStop: %s; sending SIGTERM instead", self.model.id, parsed.error)
             return False
@@ -484,6 +489,10 @@ def _kill_group(command: subprocess.Popen[bytes]) -> None:
     except ProcessLookupError:
         log.debug("the stop command had just ended")
     command.wait()
+
+
+def _with_code(why: str, code: Optional[int]) -> str:
+    return why if code is None or code < 0 else why.replace("exited", f"exited with code {code}", 1)
 
 
 def _ending(code: Optional[int], *, was_ready: bool, was_stopped: bool) -> str:

@@ -20,10 +20,16 @@ from __future__ import annotations
 import os
 import time
 
+TYPE_CHECKING = False               # as typing does it, without its price
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 MARKER_NAME = "LLAMASWAP_TREE"
 SIGKILL, SIGTERM = 9, 15            # `signal` costs the guardian 1 MB for these two
 GUARD_GRACE = 0.5                   # long enough for `docker run` to pass a SIGTERM on, short enough to free a port
 GUARD_PATIENCE = 5.0
+GUARD_HEAD_START = 1.0              # of a stop command before the signals: by then its request has been made
+GUARD_STOP_PATIENCE = 15.0          # for a stop command; `docker stop` itself gives a container 10 s
 GUARD_SETTLE = 0.02                 # a child between fork and exec at the moment of our death shows its marker by then
 SWEEP_PAUSE = 0.005
 
@@ -173,9 +179,13 @@ def kill_tree(leader: int, start: int, tree: str, patience: float) -> list[Proce
 
     One pass is not enough: a process may fork between our look and our signal.
     """
+    return _kill_all(lambda: find_tree(leader, start, tree), patience)
+
+
+def _kill_all(find: Callable[[], list[Process]], patience: float) -> list[Process]:
     deadline = time.monotonic() + patience
     while True:
-        rows = find_tree(leader, start, tree)
+        rows = find()
         signal_all(rows, SIGKILL)
         if not rows or time.monotonic() >= deadline:
             return rows
@@ -215,10 +225,12 @@ def cgroup_of(pid: int) -> bytes:
 def keep_watch(fd: int, program: str) -> None:
     """Remember the trees told on `fd` until it ends, then leave none of them alive.
 
-    Lines: "+<pid> <start>" when a model has been started, "-<pid>" before it is reaped. The program's marker is enough
-    for most of them; the list is for those that cleared their environment, and for machines without /proc.
+    Lines: "+<pid> <start>" when a model has been started, "!<pid> <hex>" with its stop command if it has one (the words
+    of run_stop), "-<pid>" before it is reaped. The program's marker is enough for most of them; the list is for those
+    that cleared their environment, for machines without /proc, and for what only a stop command reaches.
     """
     leaders: dict[int, int] = {}
+    stops: dict[int, list[bytes]] = {}
     buffer = b""
     while True:
         piece = os.read(fd, 4096)
@@ -226,28 +238,95 @@ def keep_watch(fd: int, program: str) -> None:
             break
         *lines, buffer = (buffer + piece).split(b"\n")
         for line in lines:
-            pid, _, start = line[1:].partition(b" ")
+            pid, _, rest = line[1:].partition(b" ")
             if line[:1] == b"+":
-                leaders[int(pid)] = int(start)
+                leaders[int(pid)] = int(rest)
+            elif line[:1] == b"!":
+                stops[int(pid)] = bytes.fromhex(rest.decode()).split(b"\0")
             else:
                 leaders.pop(int(pid), None)
-    _end_trees(leaders, program + "-")
+                stops.pop(int(pid), None)
+    _end_trees(leaders, stops, program + "-")
 
 
-def _end_trees(leaders: dict[int, int], prefix: str) -> None:
-    """SIGTERM, a short grace, SIGKILL. Graceful first: a container client can only pass on a signal it may handle."""
+def _end_trees(leaders: dict[int, int], stops: dict[int, list[bytes]], prefix: str) -> None:
+    """All at once: stop commands begin, and trees without one are ended. The others have a moment for theirs to work;
+    what only a stop command reaches, a container, may take longer than our own processes."""
     time.sleep(GUARD_SETTLE)
     leaders = _still_recorded(leaders)
+    stops = {pid: words for pid, words in stops.items() if pid in leaders}
+    running = [command for command in map(run_stop, stops.values()) if command]
+    began_at = time.monotonic()
+    spared = [(pid, leaders[pid], words[0].decode()) for pid, words in stops.items()]
+    _end_all({pid: start for pid, start in leaders.items() if pid not in stops}, prefix, spared)
+    if spared:
+        running = await_all(running, began_at + GUARD_HEAD_START)
+        _end_all(leaders, prefix, [])
+        finish(running, began_at + GUARD_STOP_PATIENCE)
+
+
+def run_stop(words: list[bytes]) -> int:
+    """Start a stop command in a group of its own; its pid, 0 when that did not work.
+
+    The words: marker of the tree, directory, program, number of arguments, arguments, then what differs from our own
+    environment. It does not carry the marker, or it would be ended with those that it ends.
+    """
+    _, directory, program, count = words[:4]
+    argv = words[4:4 + int(count)]
+    environ = {**os.environb, **dict(entry.split(b"=", 1) for entry in words[4 + int(count):])}
+    try:    # noqa: SIM105 -- contextlib is not loaded in the guardian
+        os.chdir(directory)
+    except OSError:
+        pass
+    try:
+        # What the guardian ignores (HUP, INT, TERM) and Python does (PIPE, XFSZ), its children would ignore as well.
+        return os.posix_spawn(program, argv, environ, setpgroup=0, setsigdef=(1, 2, 13, 15, 25),
+                              file_actions=[(os.POSIX_SPAWN_OPEN, 0, b"/dev/null", os.O_RDONLY, 0)])
+    except OSError:
+        return 0
+
+
+def await_all(children: list[int], deadline: float) -> list[int]:
+    """Until they have ended, or the deadline; those that are left."""
+    while children and time.monotonic() < deadline:
+        time.sleep(SWEEP_PAUSE)
+        children = [child for child in children if not _has_ended(child)]
+    return children
+
+
+def finish(children: list[int], deadline: float) -> None:
+    """Until they have ended; SIGKILL to the groups of those that have not by the deadline."""
+    left = await_all(children, deadline)
+    for child in left:
+        _signal_group(child, SIGKILL)
+    await_all(left, time.monotonic() + GUARD_HEAD_START)
+
+
+def _has_ended(child: int) -> bool:
+    try:
+        return os.waitpid(child, os.WNOHANG)[0] != 0
+    except OSError:
+        return True
+
+
+def _end_all(leaders: dict[int, int], prefix: str, spared: list[tuple[int, int, str]]) -> None:
+    """SIGTERM, a short grace, SIGKILL. Graceful first: a container client can only pass on a signal it may handle."""
+    def find() -> list[Process]:
+        rows = find_tree(0, 0, prefix)
+        for pid, start in _still_recorded(leaders).items():
+            rows += find_tree(pid, start, "")
+        kept = {row.pid for tree in spared for row in find_tree(*tree)}
+        return [row for row in rows if row.pid not in kept]
+
     for pid in leaders:
         _signal_group(pid, SIGTERM)
-    signal_all(find_tree(0, 0, prefix), SIGTERM)
+    signal_all(find(), SIGTERM)
     deadline = time.monotonic() + GUARD_GRACE
-    while time.monotonic() < deadline and _is_any_left(leaders, prefix):
+    while time.monotonic() < deadline and (find() or _is_group_left(leaders)):
         time.sleep(SWEEP_PAUSE)
-    for pid, start in _still_recorded(leaders).items():
+    for pid in _still_recorded(leaders):
         _signal_group(pid, SIGKILL)
-        kill_tree(pid, start, "", GUARD_PATIENCE)
-    kill_tree(0, 0, prefix, GUARD_PATIENCE)
+    _kill_all(find, GUARD_PATIENCE)
 
 
 def _still_recorded(leaders: dict[int, int]) -> dict[int, int]:
@@ -255,10 +334,9 @@ def _still_recorded(leaders: dict[int, int]) -> dict[int, int]:
     return {pid: start for pid, start in leaders.items() if not start or start_of(pid) in (0, start)}
 
 
-def _is_any_left(leaders: dict[int, int], prefix: str) -> bool:
-    if not start_of(os.getpid()):
-        return any(_signal_group(pid, 0) for pid in leaders)
-    return bool(find_tree(0, 0, prefix)) or any(find_tree(pid, start, "") for pid, start in leaders.items())
+def _is_group_left(leaders: dict[int, int]) -> bool:
+    """Without /proc there is nothing else to ask; with it a zombie nobody reaps would keep us waiting."""
+    return not start_of(os.getpid()) and any(_signal_group(pid, 0) for pid in leaders)
 
 
 def _signal_group(pid: int, number: int) -> bool:

@@ -29,6 +29,8 @@ from typing import (
 )
 
 from llamaswap.core.faults import ClientFault, Fault, Refused, UpstreamFault
+from llamaswap.core.lifecycle import State
+from llamaswap.core.reasons import never_starts
 from llamaswap.core.scheduler import Evict, Scheduler
 from llamaswap.core.tickets import (
     NEVER,
@@ -55,7 +57,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TAIL_LINES = 10
+LONGEST_WAIT = threading.TIMEOUT_MAX     # a timeout beyond it is an OverflowError
 LONGEST_SLEEP = 3600.0      # Condition.wait overflows for a deadline that is years away
+UNLOAD_MODES = ("now", "drain", "idle")
+DRAIN_TIMEOUT = 60.0
 STOP_MARGIN = 5.0           # beyond grace and kill, until close() gives up waiting
 # A model that differs in one of these runs something else than the file says; the rest applies to what runs.
 LAUNCH_FIELDS = ("argv", "argv_error", "cmd_stop", "env", "proxy", "check_endpoint")
@@ -161,9 +166,14 @@ class Lease:
             yield self._registry._progress(self._ticket)
             self.wait(every)
 
-    def cancel(self) -> None:
-        """The client went away: a wait in another thread ends with a ClientFault; a granted lease is given back."""
-        self._registry._release(self)
+    def progress_now(self) -> Progress:
+        """Where it stands, for somebody who looks on from another thread; `phase` is ready when it waits no more."""
+        return self._registry._progress(self._ticket)
+
+    def cancel(self, fault: Optional[Fault] = None) -> None:
+        """A wait in another thread ends with `fault`, by default that the client went away; a granted lease is given
+        back."""
+        self._registry._release(self, fault)
 
     @property
     def is_granted(self) -> bool:
@@ -180,9 +190,20 @@ class Lease:
 
     @property
     def waited(self) -> float:
-        """Seconds from asking to being granted, or until now."""
-        until = self._ticket.granted_at if self.is_granted else self._registry.clock()
-        return until - self._ticket.queued_at
+        """Seconds from asking to the end of the wait, or until now."""
+        ticket = self._ticket
+        return (self._registry.clock() if ticket.state is TicketState.QUEUED else ticket.left_at) - ticket.queued_at
+
+    @property
+    def load_seconds(self) -> float:
+        """How much of `waited` its own model was being loaded; 0 when it was ready."""
+        ticket = self._ticket
+        return self._registry._load_seconds(ticket) if ticket.state is TicketState.QUEUED else ticket.load_seconds
+
+    @property
+    def queue_seconds(self) -> float:
+        """The rest of `waited`: for others to finish, to stop, or to go first."""
+        return max(0.0, self.waited - self.load_seconds)
 
     def has_crashed(self, within: float = 0.0) -> bool:
         """Did the granted generation die by itself (not: was stopped by us)? Then a request that got no byte back may
@@ -244,12 +265,16 @@ class Registry:
         if lease._fault is not None:
             raise lease._fault
 
-    def _release(self, lease: Lease) -> None:
+    def _release(self, lease: Lease, fault: Optional[Fault] = None) -> None:
         with self._lock:
             was_waiting = lease._ticket.state is TicketState.QUEUED
             self._take_locked(self._scheduler.release(lease._ticket, self.clock()))
             if was_waiting:
-                _refuse(lease, ClientFault("the client went away", status=499, code="client_gone"))
+                _refuse(lease, fault or ClientFault("the client went away", status=499, code="client_gone"))
+
+    def _load_seconds(self, ticket: Ticket) -> float:
+        with self._lock:
+            return self._scheduler.load_seconds(ticket, self.clock())
 
     def _progress(self, ticket: Ticket) -> Progress:
         with self._lock:
@@ -258,16 +283,40 @@ class Registry:
 
     # --- operators ---------------------------------------------------------------------------------------------------
 
-    def unload(self, ids: Optional[Iterable[str]] = None, *, timeout: Optional[float] = None) -> bool:
-        """Stop these models (None = all) and wait until they are gone; False when `timeout` passed first."""
-        return self.begin_unload(ids).wait(timeout)
+    def unload(self, ids: Optional[Iterable[str]] = None, *, mode: str = "now", drain_timeout: float = DRAIN_TIMEOUT,
+               timeout: Optional[float] = None) -> bool:
+        """Stop these models (None = all) and wait until they are gone; False when `timeout` passed first. `mode` is
+        one of UNLOAD_MODES: now; drain: requests may end for `drain_timeout`, who waits gets a new generation; idle:
+        ClientFault 409 and nothing happens if one of them is in use."""
+        return self.begin_unload(ids, mode=mode, drain_timeout=drain_timeout).wait(timeout)
 
-    def begin_unload(self, ids: Optional[Iterable[str]] = None) -> threading.Event:
+    def begin_unload(self, ids: Optional[Iterable[str]] = None, *, mode: str = "now",
+                     drain_timeout: float = DRAIN_TIMEOUT) -> threading.Event:
         """As unload, without waiting; the result is set when all are gone."""
+        assert mode in UNLOAD_MODES, mode
         done = threading.Event()
+        names = None if ids is None else list(ids)
         with self._lock:
-            self._take_locked(self._scheduler.unload(Completion(owner=done), ids, self.clock()))
+            busy = self._scheduler.in_use(names) if mode == "idle" else ()
+            if not busy:
+                self._take_locked(self._scheduler.unload(Completion(owner=done), names, self.clock(),
+                                                         drain_timeout=drain_timeout if mode == "drain" else None))
+        if busy:
+            raise ClientFault(f"in use: {', '.join(busy)}", status=409, code="model_busy")
         return done
+
+    def cancel_load(self, model_id: str) -> bool:
+        """End a load; who waits for it is refused (503 load_cancelled). False, and nothing happens, unless the model is
+        starting now."""
+        with self._lock:
+            is_starting = self._scheduler.state_of(model_id) is State.STARTING
+            self._take_locked(self._scheduler.cancel_load(model_id, self.clock()))
+        return is_starting
+
+    def state_of(self, model_id: str) -> str:
+        """As in its status; stopped when it is not configured."""
+        with self._lock:
+            return (self._scheduler.state_of(model_id) or State.STOPPED).value
 
     def snapshot(self) -> List[ModelStatus]:
         with self._lock:
@@ -279,8 +328,14 @@ class Registry:
             return self._with_pid_locked(found[0]) if found else None
 
     def plan(self, model_id: str) -> Optional[Plan]:
+        """What a request for it would meet now; None when it is not configured."""
         with self._lock:
-            return self._scheduler.plan(model_id)
+            plan = self._scheduler.plan(model_id, self.clock())
+            model = self._models.get(model_id)
+        if plan is None or model is None or plan.action in ("serve", "refuse"):
+            return plan
+        fault = never_starts(model)
+        return Plan(model_id, "never", (), (), fault) if fault else plan
 
     def reconfigure(self, models: Mapping[str, Model], evict: Evict, *, max_wait: Optional[float] = None,
                     priority: Optional[Mapping[str, int]] = None, unchanged: Optional[Collection[str]] = None,
@@ -303,7 +358,7 @@ class Registry:
         something still lived after `timeout` (default: after every grace and kill should have worked)."""
         if timeout is None:
             graces = [model.unload_timeout for model in list(self._models.values())]
-            timeout = drain_timeout + max(graces, default=0) + STOP_MARGIN
+            timeout = min(LONGEST_WAIT, drain_timeout + max(graces, default=0) + STOP_MARGIN)
         done = threading.Event()
         with self._lock:
             self._take_locked(self._scheduler.close(Completion(owner=done), drain_timeout, self.clock()))
@@ -459,4 +514,6 @@ def _refuse(lease: Lease, fault: Fault) -> None:
 def _fault(effect: Refuse, output: str = "") -> Fault:
     message = f"{effect.message}\nlast output:\n{output}" if output else effect.message
     kind = ClientFault if effect.status in (404, 409) else UpstreamFault if effect.blame else Refused
-    return kind(message, status=effect.status, code=effect.code, retry_after=effect.retry_after)
+    # A client library that came back by itself, as they do after a 503, would begin the same load again.
+    headers = (("x-should-retry", "false"),) if effect.code == "load_cancelled" else ()
+    return kind(message, status=effect.status, code=effect.code, retry_after=effect.retry_after, headers=headers)

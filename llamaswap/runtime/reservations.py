@@ -19,7 +19,7 @@ class Reservations:
     def __init__(self) -> None:
         self._lock = threading.Lock()      # guards both; leaf
         self._held: Dict[str, Dict[str, int]] = {}
-        self._last: Dict[str, int] = {}
+        self._last: Dict[str, str] = {}      # the target chosen last
 
     def __repr__(self) -> str:
         return f"Reservations({self._held})"
@@ -48,9 +48,17 @@ class Reservations:
         held = self._held.get(selector.id, {})
         targets = [Target(state, held.get(name, 0)) for name, state in zip(names, states)]
         index = choose_target(selector.strategy, targets, spillover=selector.spillover,
-                              last=self._last.get(selector.id, -1))
+                              last=self._place_locked(selector, names))
         if index is None:
             raise Refused(f'selector "{selector.id}" has no available targets: all of them are being unloaded',
                           code="no_available_target", retry_after=1)
-        self._last[selector.id] = index
+        self._last[selector.id] = names[index]
         return names[index]
+
+    def _place_locked(self, selector: Selector, names: List[str]) -> int:
+        """Up to which of `names` it was anybody's turn: the one chosen last may not be among them now, or any more."""
+        last = self._last.get(selector.id)
+        if last not in selector.targets:
+            return -1
+        had_their_turn = selector.targets[:selector.targets.index(last) + 1]
+        return sum(name in had_their_turn for name in names) - 1

@@ -1,7 +1,8 @@
 """The listener: accepts, counts, limits and drains.
 
-One thread ("accept-0") accepts for all addresses, one thread per connection ("conn-<n>") serves. Connections are few
-and long here (a model answers for seconds), so a thread each is affordable and keeps every handler a plain function.
+One thread ("accept-0") accepts for all addresses, a thread of a crew ("conn-<n>") serves each connection. Connections
+are few and long here (a model answers for seconds), so a thread each is affordable and keeps every handler a plain
+function.
 """
 from __future__ import annotations
 
@@ -14,18 +15,20 @@ import ssl
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Callable, List, Optional, Set, Tuple
 
 from llamaswap.core.faults import Refused
 from llamaswap.core.http1 import DEFAULT_LIMITS, Limits, response_head
 from llamaswap.runtime.connection import Connection, DateClock, FaultResponse, Handle, OnDone, Service
 from llamaswap.runtime.hangup import Hangups
-from llamaswap.runtime.threads import spawn
+from llamaswap.runtime.threads import Crew, spawn
 
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024
 OUT_OF_DESCRIPTORS_PAUSE = 0.1    # accept fails at once while there are none: without a pause it is a busy loop
+MOST_AT_ONCE = 128                # accepted from one listener before the others have their turn
 _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _RESERVED_DESCRIPTORS = 128       # for models' pipes, the store, logs
 _MOST_CONNECTIONS = 16384
@@ -51,7 +54,7 @@ class Server:
         self._live: Set[Connection] = set()
         self._none_live = threading.Condition(self._live_lock)
         self._is_stopping = False
-        self._count = 0
+        self._crew = Crew("conn")
 
     def __repr__(self) -> str:
         return f"Server({self.addresses}, {self.connections} connections{', stopping' if self._is_stopping else ''})"
@@ -111,6 +114,7 @@ class Server:
             connection.abort()
         if not self._wait_for_none(time.monotonic() + 2.0):
             log.warning("%d connections did not end", self.connections)
+        self._crew.close()
         if self._owns_hangups:
             self._hangups.close()
         return is_clean
@@ -145,21 +149,31 @@ class Server:
         while not self._is_stopping:
             for fd, _ in poller.poll():
                 if fd in listeners:
-                    self._accept(listeners[fd])
+                    self._accept_waiting(listeners[fd])
 
-    def _accept(self, listener: socket.socket) -> None:
+    def _accept_waiting(self, listener: socket.socket) -> None:
+        # All of them: each poll in between would wait for its turn behind every connection that is being served.
+        for _ in range(MOST_AT_ONCE):
+            if self._is_stopping or not self._accept(listener):
+                return
+
+    def _accept(self, listener: socket.socket) -> bool:
+        """False when none waits, or none can be taken now."""
         try:
             sock, address = listener.accept()
-        except (BlockingIOError, ConnectionError):
-            return  # it left before we came
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            return True  # it left before we came
         except OSError as error:
             if error.errno not in _OUT_OF_DESCRIPTORS:
                 raise
             log.error("cannot accept connections: %s", error)
             self._shed_idle()
             time.sleep(OUT_OF_DESCRIPTORS_PAUSE)
-            return
+            return False
         self._admit(sock, _client_ip(address))
+        return True
 
     def _admit(self, sock: socket.socket, client_ip: str) -> None:
         if self.connections >= self._max_connections:
@@ -170,12 +184,11 @@ class Server:
                 return
         connection = Connection(self._service, sock, client_ip)
         with self._live_lock:
-            self._count += 1
             self._live.add(connection)
         # The stack keeps its default size. It is address space, not memory, and a smaller one (1 MiB was too small)
         # lets deeply nested JSON crash the whole process on Python 3.13 (test_deeply_nested_json_is_survived).
         try:
-            spawn(f"conn-{self._count}", self._serve, connection)
+            self._crew.start(partial(self._serve, connection))
         except RuntimeError:  # no more threads
             self._forget(connection)
             self._turn_away(sock)

@@ -33,6 +33,7 @@ from llamaswap.core.http1 import (
 from llamaswap.core.messages import BodyReader
 from llamaswap.runtime.connection import KNOWN_HEAD_BYTES, ClientGone, Connection
 from llamaswap.runtime.dial import SILENT_AFTER, Endpoint, dial
+from llamaswap.runtime.turnstile import Turnstile
 from llamaswap.runtime.wire import JOIN_BYTES, STALLED, Wire
 
 RECV_BYTES = 16384           # an open stream holds such a buffer while it waits
@@ -71,6 +72,7 @@ class Exchange:
     _is_patient = False
     _is_sent = False
     _is_finished = False
+    _has_place = False
     _is_closed = False
     _keeps_alive = False
     _method = ""
@@ -209,14 +211,27 @@ class Exchange:
             raise self._abort_fault()
 
     def _converse(self, head: bytes, body: Payload) -> None:
+        pool = self._pool
+        if pool.is_quick and isinstance(body, bytes) and len(body) <= JOIN_BYTES:
+            self._has_place = pool.turnstile.enter()
         try:
-            self._is_sent = self._send(head, body)
-        except STALLED:
-            raise AssertionError("a stalled send is waited out") from None
-        except OSError:
-            # It may have refused early and said why before it hung up; if it has not, the read below finds out.
-            self._is_sent = False
-        self._read_head()
+            try:
+                self._is_sent = self._send(head, body)
+            except STALLED:
+                raise AssertionError("a stalled send is waited out") from None
+            except OSError:
+                # It may have refused early and said why before it hung up; if it has not, the read below finds out.
+                self._is_sent = False
+            self._read_head()
+        finally:
+            self._make_room()
+        pool.is_quick = not self._is_patient
+
+    def _make_room(self) -> None:
+        """For another exchange: this one is through, or will take long."""
+        if self._has_place:
+            self._has_place = False
+            self._pool.turnstile.leave()
 
     def _send(self, head: bytes, body: Payload) -> bool:
         """False when the answer came before the request was out."""
@@ -321,6 +336,7 @@ class Exchange:
         """Upstream keeps us waiting: from now on the client is watched too, and the next read may last."""
         if not self._is_patient:
             self._is_patient = True
+            self._make_room()
             if self._client is not None:
                 self._watch = self._client.watch(self._on_hangup)
                 self._watch.__enter__()
@@ -447,6 +463,10 @@ class UpstreamPool:
         self._lock = threading.Lock()                    # guards the two below; leaf
         self._idle: List[Tuple[Wire, float]] = []        # with the instant it became idle; the newest last
         self._is_closed = False
+        # Of many short exchanges a few run at a time; see there. Where answers take longer, nobody is kept waiting:
+        # those who wait for an answer do not want the interpreter.
+        self.turnstile = Turnstile()
+        self.is_quick = True                             # the last answer came at once; racing threads may write it
 
     def __repr__(self) -> str:
         return f"UpstreamPool({self.endpoint.authority}, {len(self._idle)} idle{', closed' if self._is_closed else ''})"

@@ -10,6 +10,7 @@ poll and recv. TLS cannot use them (the ssl module retries for ever), so there t
 """
 from __future__ import annotations
 
+import os
 import select
 import socket
 import ssl
@@ -64,7 +65,10 @@ class Wire:
         if self.is_tls:
             sock.settimeout(recv_timeout or None)
         else:
-            sock.settimeout(None)
+            # An accepted socket usually blocks already. To say it again would let go of the interpreter, and the accept
+            # thread would queue for it behind every connection that is being served.
+            if sock.gettimeout() is not None or not os.get_blocking(self.fd):
+                sock.settimeout(None)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(recv_timeout))
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(send_timeout))
 

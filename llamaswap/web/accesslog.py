@@ -12,14 +12,30 @@ _QUIET = ("/wol-health", "/api/performance", "/metrics")      # asked every few 
 _UNPRINTABLE = re.compile(r'[^ !#-~]')
 
 
+class Line(str):
+    """Names its values, so that a log for programs has them as fields; one for people does not pay for it."""
+
+    names = ("client", "method", "path", "protocol", "status", "bytes", "user_agent", "seconds", "request_id")
+
+
+class Seconds(float):
+    """A number for programs; for people, short ones in milliseconds."""
+
+    def __str__(self) -> str:
+        return f"{float(self) * 1000:.2f}ms" if self < 1 else f"{float(self):.3f}s"
+
+
+_LINE = Line('Request %s "%s %s %s" %d %d "%s" %s %s')
+
+
 class AccessLog:
     def __call__(self, request: Request, status: int, sent_bytes: int, seconds: float) -> None:
         if not log.isEnabledFor(logging.INFO) or request.path.startswith(_QUIET):
             return
         agent = request.headers.get("user-agent") or ""
-        log.info('Request %s "%s %s HTTP/%d.%d" %d %d "%s" %s %s', request.client_ip, request.method,
-                 _printable(request.path), *request.version, status, sent_bytes, _printable(agent),
-                 f"{seconds * 1000:.2f}ms" if seconds < 1 else f"{seconds:.3f}s", request.id)
+        protocol = "HTTP/1.1" if request.version[1] else "HTTP/1.0"
+        log.info(_LINE, request.client_ip, request.method, _printable(request.path), protocol, status, sent_bytes,
+                 _printable(agent), Seconds(seconds), request.id)
 
 
 def _printable(text: str) -> str:

@@ -1,7 +1,8 @@
-"""Management: what runs, what is listed, unload, logs. Plain functions of a request; no route here serves a model."""
+"""Management: what runs, what is listed, unload. Plain functions of a request; no route here serves a model."""
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterator, List
+import math
+from typing import Any, Callable, Dict, List, Optional
 from urllib.parse import parse_qs
 
 from llamaswap import __version__
@@ -9,25 +10,20 @@ from llamaswap.core.faults import ClientFault
 from llamaswap.core.messages import Request, Response
 from llamaswap.core.redaction import redact
 from llamaswap.core.routing import Where
-from llamaswap.runtime.logs import LogBook, LogRing, Subscription
-from llamaswap.runtime.registry import Registry
+from llamaswap.runtime.registry import DRAIN_TIMEOUT, UNLOAD_MODES, Registry
 from llamaswap.web.listing import LIVE, find_row, list_models
-from llamaswap.web.replies import TEXT, json_response, now_epoch, text_response
+from llamaswap.web.replies import json_response, now_epoch, text_response
 from llamaswap.web.sites import Site
 
-HEARTBEAT = 0.5      # how often a silent log stream looks whether its reader, and this program, are to stay
+HEARTBEAT = 0.5      # how often an unload looks whether somebody still waits for its answer
 
 
 class Admin:
-    """Collaborators: the registry knows what lives, the log book what was said; `site` is the configuration in force.
-    `is_ending`: whether streams have to end because the program does."""
+    """Collaborators: the registry knows what lives; `site` is the configuration in force."""
 
-    def __init__(self, registry: Registry, logs: LogBook, site: Callable[[], Site],
-                 is_ending: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, registry: Registry, site: Callable[[], Site]) -> None:
         self._registry = registry
-        self._logs = logs
         self._site = site
-        self._is_ending = is_ending
 
     def health(self, request: Request, rest: str) -> Response:
         return text_response("OK")
@@ -66,56 +62,38 @@ class Admin:
     # --- unload
 
     def unload_all_text(self, request: Request, rest: str) -> Response:
-        self._registry.unload()
+        self._unload(request, None)
         return text_response("OK")
 
     def unload_all(self, request: Request, rest: str) -> Response:
-        self._registry.unload()
+        self._unload(request, None)
         return json_response({"msg": "ok"})
 
     def unload_one(self, request: Request, rest: str) -> Response:
         found = self._site().names.resolve_target(rest)
         if found.where is not Where.LOCAL:
             raise ClientFault("model not found", status=404, code="model_not_found")
-        self._registry.unload([found.id])
+        self._unload(request, [found.id])
         return text_response("OK")
 
-    # --- logs
-
-    def log_history(self, request: Request, rest: str) -> Response:
-        return Response(200, [TEXT, ("X-Content-Type-Options", "nosniff")], self._logs.combined.history())
-
-    def log_stream(self, request: Request, rest: str) -> Response:
-        ring = self._find_ring(rest)
-        subscription = ring.subscribe(with_history=_wants_history(request.query))
-        headers = [TEXT, ("X-Content-Type-Options", "nosniff"), ("X-Accel-Buffering", "no")]
-        return Response(200, headers, self._follow(subscription, request), on_close=subscription.close)
-
-    def _find_ring(self, name: str) -> LogRing:
-        names = self._site().names
-        if name in ("", "proxy", "upstream"):
-            return {"": self._logs.combined, "proxy": self._logs.proxy, "upstream": self._logs.upstream}[name]
-        found = names.resolve_target(name)
-        if found.where is Where.LOCAL:
-            return self._logs.model(found.id)
-        before, slash, _ = name.rpartition("/")
-        while slash:
-            if before in ("proxy", "upstream") or names.resolve_target(before).where is Where.LOCAL:
-                raise ClientFault(f'nothing may follow "{before}" here', status=404, code="not_found")
-            before, slash, _ = before.rpartition("/")
-        raise ClientFault("invalid logger. Use 'proxy', 'upstream' or a model's ID")
-
-    def _follow(self, subscription: Subscription, request: Request) -> Iterator[bytes]:
-        """Pieces of a log until it ends, the reader leaves, or the program ends."""
-        while not (request.connection.is_gone() or self._is_ending()):
-            piece = subscription.get(HEARTBEAT)
-            if piece is None:
-                return
-            if piece:
-                yield piece
+    def _unload(self, request: Request, ids: Optional[List[str]]) -> None:
+        """Returns when they are gone. A drain may take long, so it also returns when nobody listens any more; what was
+        begun goes on."""
+        gone = self._registry.begin_unload(ids, **_unload_options(request.query))
+        while not (gone.wait(HEARTBEAT) or request.connection.is_gone()):
+            pass
 
 
-def _wants_history(query: str) -> bool:
-    """`no-history` alone means without; `no-history=0` and `=false` mean with."""
-    values = parse_qs(query, keep_blank_values=True).get("no-history")
-    return values is None or values[-1].lower() in ("0", "false")
+def _unload_options(query: str) -> Dict[str, Any]:
+    """`mode=now|drain|idle` and `timeout=<seconds>` for drain; of several the last one counts."""
+    values = parse_qs(query, keep_blank_values=True)
+    mode = values.get("mode", ["now"])[-1]
+    if mode not in UNLOAD_MODES:
+        raise ClientFault(f"mode must be one of {', '.join(UNLOAD_MODES)}")
+    try:
+        timeout = float(values.get("timeout", [DRAIN_TIMEOUT])[-1])
+    except ValueError:
+        timeout = math.nan
+    if not 0 <= timeout < math.inf:
+        raise ClientFault("timeout must be a number of seconds, 0 or more")
+    return {"mode": mode, "drain_timeout": timeout}

@@ -14,10 +14,17 @@ from urllib.parse import unquote
 from llamaswap.core.faults import ClientFault, Fault
 from llamaswap.core.messages import Request, Response
 from llamaswap.core.routing import MODEL_ROUTES, find_route
+from llamaswap.web.activity import Activity
 from llamaswap.web.admin import Admin
 from llamaswap.web.auth import comes_from_elsewhere, is_named_like_us
+from llamaswap.web.configview import ConfigView
+from llamaswap.web.feed import Feed
 from llamaswap.web.inference import Inference
+from llamaswap.web.insight import Insight
+from llamaswap.web.logviews import LogViews
+from llamaswap.web.models import Models
 from llamaswap.web.profiles import Profiles
+from llamaswap.web.scrape import Scrape
 from llamaswap.web.sites import Site
 from llamaswap.web.ui import Pages
 
@@ -42,46 +49,35 @@ class Route(NamedTuple):
     changes_by_get: bool = False   # a GET that does something; any other method than GET and HEAD is taken to do so
 
 
+class Parts(NamedTuple):
+    """Whose handlers the table names."""
+
+    admin: Admin
+    profiles: Profiles
+    inference: Inference
+    pages: Pages
+    models: Models
+    logs: LogViews
+    feed: Feed
+    activity: Activity
+    insight: Insight
+    scrape: Scrape
+    config: ConfigView
+
+
 class App:
-    def __init__(self, *, site: Callable[[], Site], admin: Admin, profiles: Profiles, inference: Inference,
-                 pages: Pages, has_admin_listener: bool = False,
+    def __init__(self, parts: Parts, *, site: Callable[[], Site], has_admin_listener: bool = False,
                  own_names: Callable[[], Collection[str]] = tuple) -> None:
         self._site = site
         self._own_names = own_names
-        self._inference = inference
         self._has_admin_listener = has_admin_listener
         self._run = secrets.token_hex(4)
         self._numbers = itertools.count(1)      # next() on it is atomic
-        self._exact: Dict[str, Route] = {
-            "/": Route(GET, pages.root, is_open=True),
-            "/ui": Route(GET, pages.redirect, is_open=True),
-            "/favicon.ico": Route(GET, pages.favicon, is_open=True),
-            "/health": Route(GET, admin.health, is_open=True, is_management=False),
-            "/wol-health": Route(GET, admin.health, is_open=True, is_management=False),
-            "/v1/models": Route(GET, admin.models, is_management=False),
-            "/models": Route(GET, admin.models, is_management=False),
-            "/running": Route(GET, admin.running),
-            "/unload": Route(("GET", "POST"), admin.unload_all_text, changes_by_get=True),
-            "/logs": Route(GET, self._logs(admin, pages)),
-            "/logs/stream": Route(GET, admin.log_stream),
-            "/api/version": Route(GET, admin.version),
-            "/api/models/unload": Route(POST, admin.unload_all),
-            "/api/profiles": Route(GET, profiles.list),
-            "/api/profiles/active": Route(PUT, profiles.select),
-            "/upstream": Route(GET, pages.redirect_models, is_open=True),
-            "/comfyui": Route(ANY, inference.comfyui, is_management=False),
-        }
-        self._prefixes: List[Tuple[str, Route]] = [
-            ("/ui/", Route(GET, pages.asset)),
-            ("/v1/models/", Route(GET, admin.model, is_management=False)),
-            ("/logs/stream/", Route(GET, admin.log_stream)),
-            ("/api/models/unload/", Route(POST, admin.unload_one)),
-            ("/upstream/", Route(ANY, inference.upstream, is_management=False)),
-            ("/comfyui/", Route(ANY, inference.comfyui, is_management=False)),
-        ]
+        self._exact = _exact_routes(parts)
+        self._prefixes = _prefix_routes(parts)
         self._shared = frozenset(("/v1/models", "/models", "/health", "/wol-health"))      # on both addresses
-        self._model_route = Route(ANY, inference.serve, is_management=False)
-        self._unknown = Route(ANY, inference.serve_unknown, is_management=False)
+        self._model_route = Route(ANY, parts.inference.serve, is_management=False)
+        self._unknown = Route(ANY, parts.inference.serve_unknown, is_management=False)
 
     def routes(self) -> Iterator[Tuple[str, Tuple[str, ...]]]:
         """Path (a prefix when it ends in a slash) and methods of everything that is answered."""
@@ -183,11 +179,64 @@ class App:
     def _may_pass(self, request: Request, route: Route) -> bool:
         return route.is_open or self._site().keyring.admits(request.headers)
 
-    def _logs(self, admin: Admin, pages: Pages) -> Handler:
-        def logs(request: Request, rest: str) -> Optional[Response]:
-            wants_page = "text/html" in (request.headers.get("accept") or "")    # a browser's address bar
-            return pages.root(request, rest) if wants_page else admin.log_history(request, rest)
-        return logs
+
+def _exact_routes(parts: Parts) -> Dict[str, Route]:
+    admin, pages, profiles, models, activity = parts.admin, parts.pages, parts.profiles, parts.models, parts.activity
+    return {
+        "/": Route(GET, pages.root, is_open=True),
+        "/ui": Route(GET, pages.redirect, is_open=True),
+        "/favicon.ico": Route(GET, pages.favicon, is_open=True),
+        "/health": Route(GET, admin.health, is_open=True, is_management=False),
+        "/wol-health": Route(GET, admin.health, is_open=True, is_management=False),
+        "/v1/models": Route(GET, admin.models, is_management=False),
+        "/models": Route(GET, admin.models, is_management=False),
+        "/running": Route(GET, admin.running),
+        "/unload": Route(("GET", "POST"), admin.unload_all_text, changes_by_get=True),
+        "/metrics": Route(GET, parts.scrape.metrics),
+        "/logs": Route(GET, _page_or_text(pages, parts.logs)),
+        "/logs/stream": Route(GET, parts.logs.log_stream),
+        "/api/logs": Route(GET, parts.logs.list),
+        "/api/version": Route(GET, admin.version),
+        "/api/models": Route(GET, models.list),
+        "/api/models/unload": Route(POST, admin.unload_all),
+        "/api/plan": Route(GET, models.plan),
+        "/api/profiles": Route(GET, profiles.list),
+        "/api/profiles/active": Route(PUT, profiles.select),
+        "/api/config": Route(GET, parts.config.show),
+        "/api/events": Route(GET, parts.feed.events),
+        "/api/inflight": Route(GET, activity.inflight),
+        "/api/metrics/activity": Route(GET, activity.page),
+        "/api/metrics/stats": Route(GET, activity.stats),
+        "/api/performance": Route(GET, parts.insight.performance),
+        "/api/hardware": Route(GET, parts.insight.hardware),
+        "/upstream": Route(GET, pages.redirect_models, is_open=True),
+        "/comfyui": Route(ANY, parts.inference.comfyui, is_management=False),
+    }
+
+
+def _prefix_routes(parts: Parts) -> List[Tuple[str, Route]]:
+    """The first that fits counts."""
+    return [
+        ("/ui/", Route(GET, parts.pages.asset, is_open=True)),
+        ("/v1/models/", Route(GET, parts.admin.model, is_management=False)),
+        ("/logs/stream/", Route(GET, parts.logs.log_stream)),
+        ("/api/models/unload/", Route(POST, parts.admin.unload_one)),
+        ("/api/models/load/", Route(POST, parts.models.load)),
+        ("/api/models/cancel/", Route(POST, parts.models.cancel)),
+        ("/api/models/", Route(GET, parts.models.one)),
+        ("/api/inflight/", Route(POST, parts.activity.cancel)),
+        ("/api/metrics/activity/", Route(GET, parts.activity.row)),
+        ("/api/captures/", Route(GET, parts.activity.capture)),
+        ("/upstream/", Route(ANY, parts.inference.upstream, is_management=False)),
+        ("/comfyui/", Route(ANY, parts.inference.comfyui, is_management=False)),
+    ]
+
+
+def _page_or_text(pages: Pages, logs: LogViews) -> Handler:
+    def answer(request: Request, rest: str) -> Optional[Response]:
+        wants_page = "text/html" in (request.headers.get("accept") or "")    # a browser's address bar
+        return pages.root(request, rest) if wants_page else logs.log_history(request, rest)
+    return answer
 
 
 def _marked(request: Request, response: Optional[Response]) -> Optional[Response]:

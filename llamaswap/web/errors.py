@@ -37,6 +37,9 @@ _NO_MARKUP = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2
 def fault_response(request: Optional[Request], fault: Fault) -> Response:
     """`request` is None when not even its head could be read."""
     headers = _headers(fault)
+    # Our own pages ask for the key themselves. To this header a browser would answer with a window of its own.
+    if fault.status == 401 and (request is None or "x-requested-with" not in request.headers):
+        headers.append(("WWW-Authenticate", f'Basic realm="{SOURCE}"'))
     if request is not None and request.id:
         headers.append(("X-Request-Id", request.id))
     if request is not None and is_anthropic(request.path):
@@ -90,8 +93,6 @@ def _welcome(form: str, ranges: List[Tuple[str, float]]) -> float:
 
 def _headers(fault: Fault) -> Fields:
     headers = [("X-Content-Type-Options", "nosniff"), *fault.headers]
-    if fault.status == 401:
-        headers.append(("WWW-Authenticate", f'Basic realm="{SOURCE}"'))
     if fault.retry_after is not None:
         headers.append(("Retry-After", str(max(1, math.ceil(fault.retry_after)))))
     return headers

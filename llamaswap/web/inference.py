@@ -5,13 +5,12 @@ model died before it said anything can be sent again to a fresh process.
 """
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 from urllib.parse import unquote
 
-from llamaswap.core.bodies import Named, find_model
+from llamaswap.core.bodies import CONFLICT, Named, find_model
 from llamaswap.core.config import Model, Selector
-from llamaswap.core.faults import ClientFault, Fault, Refused, UpstreamFault
+from llamaswap.core.faults import ClientFault, Fault, Refused, UpstreamFault, cancelled
 from llamaswap.core.filters import Edit, FilterPlan, rewrite
 from llamaswap.core.headers import Headers, forwarded
 from llamaswap.core.lifecycle import State
@@ -19,9 +18,11 @@ from llamaswap.core.messages import Fields, Request, Response
 from llamaswap.core.routing import Resolution, Where, forwarded_path, is_dispatchable, suggest
 from llamaswap.runtime import relay
 from llamaswap.runtime.breaker import Breakers
+from llamaswap.runtime.connection import ClientGone
+from llamaswap.runtime.inflight import Inflight, Visit
 from llamaswap.runtime.registry import Lease, Registry
 from llamaswap.runtime.reservations import Reservations
-from llamaswap.runtime.upstream import Exchange
+from llamaswap.runtime.upstream import Endpoint, Exchange, UpstreamPool
 from llamaswap.web.auth import CREDENTIAL_HEADERS, Origins
 from llamaswap.web.loading import loading_stream, wants_loading_stream
 from llamaswap.web.sites import PeerLink, Site
@@ -41,8 +42,9 @@ class Call(NamedTuple):
 
 class Inference:
     def __init__(self, registry: Registry, site: Callable[[], Site], reservations: Reservations,
-                 breakers: Breakers) -> None:
+                 breakers: Breakers, inflight: Inflight) -> None:
         self._breakers = breakers
+        self._inflight = inflight
         self._registry = registry
         self._site = site
         self._reservations = reservations
@@ -70,43 +72,68 @@ class Inference:
     def _serve_named(self, request: Request, path: str, body: bytes, named: Named) -> Optional[Response]:
         site = self._site()
         found = site.resolve(named.model or "")
+        call = Call(path, "", body)
         if found.where is Where.SELECTOR:
-            return self._serve_selected(request, site, site.config.selectors[found.id], Call(path, "", body), named)
-        with ExitStack() as stack:
-            return self._serve_found(request, site, found, Call(path, "", body), named, stack)
+            selector = site.config.selectors[found.id]
+            return self._visit(request, path, named.model,
+                               lambda visit: self._serve_selected(visit, site, selector, call, named))
+        if found.where not in (Where.LOCAL, Where.PEER):
+            raise _unknown(site, found)
+        return self._visit(request, path, named.model,
+                           lambda visit: self._serve_found(visit, site, found, call, named))
 
-    def _serve_selected(self, request: Request, site: Site, selector: Selector, call: Call,
+    def _visit(self, request: Request, path: str, requested: Optional[str],
+               serve: Callable[[Visit], Optional[Response]]) -> Optional[Response]:
+        """Whatever becomes of the request, it is recorded once and holds nothing afterwards. A stream that is still to
+        be sent takes its visit along."""
+        visit = self._inflight.open(request, path)
+        visit.requested = requested or ""
+        response = None
+        try:
+            response = serve(visit)
+            return response
+        except Fault as fault:
+            told = cancelled() if visit.is_cancelled else fault
+            visit.fail(told)
+            raise told from None
+        except ClientGone:
+            visit.leave()
+            raise
+        finally:
+            if response is None:
+                visit.close()
+
+    def _serve_selected(self, visit: Visit, site: Site, selector: Selector, call: Call,
                         named: Named) -> Optional[Response]:
         failed: List[str] = []
+        visit.metadata = {"selector": selector.id}
         while True:
-            with ExitStack() as stack:
-                chosen = stack.enter_context(self._reservations.choose(selector, self._state_of(site), without=failed))
-                found = site.names.resolve_target(chosen)
-                try:
-                    return self._serve_found(request, site, found, call, named, stack)
-                except (Refused, UpstreamFault) as fault:
-                    failed.append(chosen)
-                    if selector.strategy != "spillover" or len(failed) == len(selector.targets) \
-                            or not _may_go_elsewhere(fault, found):
-                        raise
+            chosen = visit.hold(self._reservations.choose(selector, self._state_of(site), without=failed))
+            found = site.names.resolve_target(chosen)
+            try:
+                return self._serve_found(visit, site, found, call, named)
+            except (Refused, UpstreamFault) as fault:
+                visit.let_go()
+                failed.append(chosen)
+                if visit.is_cancelled or selector.strategy != "spillover" or len(failed) == len(selector.targets) \
+                        or not _may_go_elsewhere(fault, found):
+                    raise
 
-    def _serve_found(self, request: Request, site: Site, found: Resolution, call: Call, named: Named,
-                     stack: ExitStack) -> Optional[Response]:
-        """`stack` is closed when the request is over; a loading stream outlives this call and takes it along."""
-        body = call.body or b""
+    def _serve_found(self, visit: Visit, site: Site, found: Resolution, call: Call, named: Named) -> Optional[Response]:
+        body, request = call.body or b"", visit.request
+        visit.model, visit.is_stream = found.id, named.stream
         if found.where is Where.PEER:
             link = site.peers[found.peer]
             edits = link.plan.edits_for(found.id, found.requested, found.peer_model)
             body, query = _filtered(body, request.query, named, found.peer_model, edits)
-            self._serve_peer(request, site, link, Call(call.path, query, body))
+            self._serve_peer(visit, site, link, Call(call.path, query, body))
             return None
         if found.where is not Where.LOCAL:
             raise _unknown(site, found)
         plan: FilterPlan = site.plans[found.id]
         body, query = _filtered(body, request.query, named, plan.use_model_name or found.requested,
                                 plan.edits_for(found.requested))
-        model = site.config.models[found.id]
-        return self._serve_local(request, site, model, Call(call.path, query, body, named.stream), stack)
+        return self._serve_local(visit, site, site.config.models[found.id], Call(call.path, query, body, named.stream))
 
     # --- pass-through routes
 
@@ -122,12 +149,13 @@ class Inference:
         call = Call(split.rest, request.query)
         if found.where is Where.PEER:
             call = _with_bare_name(request, found, call, site.config.max_body_bytes)
-            self._serve_peer(request, site, site.peers[found.peer], call)
-            return None
+            link = site.peers[found.peer]
+            return self._visit(request, call.path, found.requested,
+                               lambda visit: self._pass_to_peer(visit, site, link, found.id, call))
         model = site.config.models[found.id]
-        self._pass_through(request, site, model, call, may_start=not site.is_ignored(unquote(split.rest)),
-                           refusal=f"model {model.id} is not loaded; path matches upstream.ignorePaths")
-        return None
+        return self._pass_through(request, site, model, call,
+                                  may_start=not site.is_ignored(unquote(split.rest)),
+                                  refusal=f"model {model.id} is not loaded; path matches upstream.ignorePaths")
 
     def comfyui(self, request: Request, rest: str) -> Optional[Response]:
         """ComfyUI's own page, under a fixed model ID; only its front door starts it. `rest` is raw."""
@@ -137,82 +165,90 @@ class Inference:
             raise ClientFault(f"local model {COMFYUI} not found", status=404, code="model_not_found")
         if not request.path.endswith("/") and not rest:
             return _slash(request, "/comfyui/")
-        self._pass_through(request, site, model, Call("/" + rest, request.query), may_start=not rest,
-                           refusal=f"model {COMFYUI} is not loaded; only /comfyui/ can start it")
-        return None
+        return self._pass_through(request, site, model, Call("/" + rest, request.query), may_start=not rest,
+                                  refusal=f"model {COMFYUI} is not loaded; only /comfyui/ can start it")
 
     def _pass_through(self, request: Request, site: Site, model: Model, call: Call, *, may_start: bool,
-                      refusal: str) -> None:
+                      refusal: str) -> Optional[Response]:
         counted = _is_counted(request, model)
         if not counted:
             refusal = f"model {model.id} is not loaded; ignored websocket requests cannot start it"
         status = self._registry.status(model.id)
         if not (may_start and counted) and (status is None or status.state != State.READY.value):
             raise ClientFault(refusal, status=409, code="conflict")
-        with self._registry.lease(model.id, counted=counted, may_start=may_start) as lease:
-            self._wait(request, lease)
-            self._relay(request, site, lease, call)
+
+        def pass_on(visit: Visit) -> None:
+            visit.model = model.id
+            visit.lease = visit.hold(self._registry.lease(model.id, counted=counted, may_start=may_start))
+            self._wait(visit)
+            self._relay(visit, site, call)
+        return self._visit(request, call.path, model.id, pass_on)
+
+    def _pass_to_peer(self, visit: Visit, site: Site, link: PeerLink, model_id: str, call: Call) -> None:
+        visit.model = model_id
+        self._serve_peer(visit, site, link, call)
 
     # --- local models
 
-    def _serve_local(self, request: Request, site: Site, model: Model, call: Call,
-                     stack: ExitStack) -> Optional[Response]:
-        counted = _is_counted(request, model)
+    def _serve_local(self, visit: Visit, site: Site, model: Model, call: Call) -> Optional[Response]:
+        counted = _is_counted(visit.request, model)
+        visit.priority = site.config.priority.get(model.id, 0)
         if not counted:
-            stack.close()      # it holds nothing, neither of the model nor of a selector
-        with ExitStack() as held:
-            lease = held.enter_context(self._registry.lease(model.id, counted=counted))
-            if not lease.is_granted and call.stream and wants_loading_stream(model, call.path):
-                held.push(stack.pop_all())
-                return self._loading_stream(request, site, model, call, lease, held.pop_all())
-            self._wait(request, lease)
-            try:
-                self._relay(request, site, lease, call)
-                return None
-            except UpstreamFault:
-                # Nothing was said yet. When the process died of its own, a fresh one may do better; once.
-                if not lease.has_crashed(within=CRASH_NEWS):
-                    raise
-        with self._registry.lease(model.id, counted=counted) as lease:
-            self._wait(request, lease)
-            self._relay(request, site, lease, call)
+            visit.let_go()      # it holds nothing, neither of the model nor of a selector
+        lease = visit.lease = visit.hold(self._registry.lease(model.id, counted=counted))
+        if not lease.is_granted and call.stream and wants_loading_stream(model, call.path):
+            return self._loading_stream(visit, site, model, call)
+        self._wait(visit)
+        try:
+            self._relay(visit, site, call)
+            return None
+        except UpstreamFault:
+            # Nothing was said yet. When the process died of its own, a fresh one may do better; once.
+            if visit.is_cancelled or not lease.has_crashed(within=CRASH_NEWS):
+                raise
+        self._lease_again(visit, model)
+        self._wait(visit)
+        self._relay(visit, site, call)
         return None
 
-    def _loading_stream(self, request: Request, site: Site, model: Model, call: Call, lease: Lease,
-                        held: ExitStack) -> Response:
-        leases = [lease]
+    def _lease_again(self, visit: Visit, model: Model) -> Lease:
+        """After the process of the first lease has died; what is left of that one is given back."""
+        visit.lease.cancel()
+        visit.exchange = None
+        visit.lease = visit.hold(self._registry.lease(model.id, counted=_is_counted(visit.request, model)))
+        return visit.lease
+
+    def _loading_stream(self, visit: Visit, site: Site, model: Model, call: Call) -> Response:
+        leases = [visit.lease]
 
         def exchange() -> Exchange:
-            return self._exchange(request, site, leases[-1], call)
+            return self._exchange(visit, site, call)
 
         def renew(fault: UpstreamFault) -> Lease:
-            if len(leases) > 1 or not leases[-1].has_crashed(within=CRASH_NEWS):
+            if visit.is_cancelled or len(leases) > 1 or not leases[-1].has_crashed(within=CRASH_NEWS):
                 raise fault
-            leases[-1].cancel()
-            leases.append(held.enter_context(self._registry.lease(model.id)))
+            leases.append(self._lease_again(visit, model))
             return leases[-1]
 
-        return loading_stream(request, model, call.path, lease, exchange=exchange, renew=renew, release=held.close)
+        return loading_stream(visit, model, call.path, exchange=exchange, renew=renew)
 
-    def _wait(self, request: Request, lease: Lease) -> None:
+    def _wait(self, visit: Visit) -> None:
+        lease = visit.lease
         if not lease.is_granted:
-            with request.connection.watch(lease.cancel):
+            with visit.request.connection.watch(lease.cancel):
                 lease.wait()
 
-    def _relay(self, request: Request, site: Site, lease: Lease, call: Call) -> None:
-        _respond(request, self._exchange(request, site, lease, call), site.origins,
-                 is_page_of_model=call.body is None, waited=lease.waited)
+    def _relay(self, visit: Visit, site: Site, call: Call) -> None:
+        exchange = self._exchange(visit, site, call)
+        _respond(visit, exchange, site.origins, is_page_of_model=call.body is None, waited=visit.lease.waited)
 
-    def _exchange(self, request: Request, site: Site, lease: Lease, call: Call) -> Exchange:
-        process = lease.process
+    def _exchange(self, visit: Visit, site: Site, call: Call) -> Exchange:
+        request, process = visit.request, visit.lease.process
         headers = forwarded(request.headers, request.client_ip, drop=CREDENTIAL_HEADERS if site.keyring else (),
                             upgrade=request.is_websocket)
         if "x-request-id" not in request.headers:
             headers.append(("X-Request-Id", request.id))
-        exchange: Exchange = process.pool.exchange(
-            request.method, process.endpoint.target(call.path, call.query), headers,
-            request.body if call.body is None else call.body, client=request.connection)
-        return exchange
+        return _converse(visit, process.pool, process.endpoint, call, headers)
 
     def _state_of(self, site: Site) -> Callable[[str], Optional[State]]:
         def state_of(target: str) -> Optional[State]:
@@ -223,10 +259,10 @@ class Inference:
 
     # --- peers
 
-    def _serve_peer(self, request: Request, site: Site, link: PeerLink, call: Call) -> None:
+    def _serve_peer(self, visit: Visit, site: Site, link: PeerLink, call: Call) -> None:
         if link.pool is None or link.endpoint is None:
             raise UpstreamFault(f"peer {link.peer.id} cannot be reached: {link.fault}")
-        key = link.peer.api_key
+        key, request = link.peer.api_key, visit.request
         # Without keys of ours or one for the peer, what the client sends is meant for the peer.
         headers = forwarded(request.headers, request.client_ip, to_peer=True, upgrade=request.is_websocket,
                             drop=CREDENTIAL_HEADERS if key or site.keyring else ())
@@ -234,13 +270,13 @@ class Inference:
             headers += [("Authorization", f"Bearer {key}"), ("x-api-key", key)]
         if "x-request-id" not in request.headers:
             headers.append(("X-Request-Id", request.id))
-        exchange = self._reach(request, link, call, headers)
+        exchange = self._reach(visit, link, call, headers)
         try:
-            _respond(request, exchange, site.origins, is_page_of_model=call.body is None)
+            _respond(visit, exchange, site.origins, is_page_of_model=call.body is None)
         except UpstreamFault as fault:
             raise _named(link, fault) from None
 
-    def _reach(self, request: Request, link: PeerLink, call: Call, headers: Fields) -> Exchange:
+    def _reach(self, visit: Visit, link: PeerLink, call: Call, headers: Fields) -> Exchange:
         """A peer that could not be reached several times in a row is not asked for a while."""
         assert link.pool is not None and link.endpoint is not None
         pause = self._breakers.attempt(link.peer.proxy)
@@ -248,14 +284,27 @@ class Inference:
             raise Refused(f"peer {link.peer.id} could not be reached lately", code="peer_unreachable",
                           retry_after=pause)
         try:
-            exchange = link.pool.exchange(request.method, link.endpoint.target(call.path, call.query), headers,
-                                          request.body if call.body is None else call.body, client=request.connection)
+            exchange = _converse(visit, link.pool, link.endpoint, call, headers)
         except UpstreamFault as fault:
             if fault.code == "upstream_unreachable":
                 self._breakers.failed(link.peer.proxy)
             raise _named(link, fault) from None
         self._breakers.succeeded(link.peer.proxy)
         return exchange
+
+
+def _converse(visit: Visit, pool: UpstreamPool, endpoint: Endpoint, call: Call, headers: Fields) -> Exchange:
+    """Send the call, and read up to the end of the answer's head."""
+    request = visit.request
+    opened = visit.exchange = pool.open(request.connection)
+    # order: who cancels looks for an exchange after setting the flag, so one of the two always notices.
+    if visit.is_cancelled:
+        raise cancelled()
+    visit.body = call.body
+    exchange = opened.begin(request.method, endpoint.target(call.path, call.query), headers,
+                            request.body if call.body is None else call.body)
+    visit.begin_answer(exchange)
+    return exchange
 
 
 def _named(link: PeerLink, fault: UpstreamFault) -> UpstreamFault:
@@ -271,8 +320,9 @@ def _may_go_elsewhere(fault: Fault, found: Resolution) -> bool:
     return fault.code == "concurrency_limit"
 
 
-def _respond(request: Request, exchange: Exchange, origins: Origins, *, is_page_of_model: bool,
+def _respond(visit: Visit, exchange: Exchange, origins: Origins, *, is_page_of_model: bool,
              waited: float = 0.0) -> None:
+    request = visit.request
     extra = [("X-Request-Id", request.id)]
     if waited >= 0.001:
         extra.append(("X-Llamaswap-Waited", f"{waited:.3f}"))
@@ -284,7 +334,7 @@ def _respond(request: Request, exchange: Exchange, origins: Origins, *, is_page_
                                         if not field[0].lower().startswith("access-control-")])
         if not (has_own and origins.is_any):
             extra += origins.fields(request)
-    relay.respond(request, exchange, extra_headers=extra)
+    visit.end_answer(relay.respond(request, exchange, tap=visit.tap, extra_headers=extra))
 
 
 def _is_counted(request: Request, model: Model) -> bool:
@@ -311,7 +361,9 @@ def _with_bare_name(request: Request, found: Resolution, call: Call, max_bytes: 
 def _named_or_none(request: Request, body: bytes) -> Optional[Named]:
     try:
         named = find_model(request.headers.get("content-type") or "", body, request.query, request.method)
-    except Fault:
+    except Fault as fault:
+        if fault.code == CONFLICT:
+            raise        # it does name models, and we cannot know which one is meant
         return None      # not one of our routes, so its body need not be in any of our forms
     return named if named.model else None
 

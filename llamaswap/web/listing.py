@@ -102,7 +102,7 @@ def _capabilities(has: Capabilities) -> Row:
             **({"output_modalities": list(has.outputs)} if has.outputs else {}),
             **({"modality": "+".join(has.inputs) + "->" + "+".join(has.outputs)} if has.inputs and has.outputs else {}),
         }
-    flags = {name: True for name, holds in _FLAGS.items() if holds(has)}
+    flags = flags_of(has)
     if flags:
         found["capabilities"] = flags
     if has.tools:
@@ -110,6 +110,10 @@ def _capabilities(has: Capabilities) -> Row:
     if has.context:
         found["context_length"] = has.context
     return found
+
+
+def flags_of(has: Capabilities) -> Dict[str, bool]:
+    return {name: True for name, holds in _FLAGS.items() if holds(has)}
 
 
 def _turns(source: str, result: str) -> Callable[[Capabilities], bool]:

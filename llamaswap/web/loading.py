@@ -15,6 +15,7 @@ from llamaswap.core.messages import Request, Response
 from llamaswap.core.routing import is_anthropic
 from llamaswap.core.settings import Model
 from llamaswap.runtime import relay
+from llamaswap.runtime.inflight import Visit
 from llamaswap.runtime.registry import Lease, Progress
 from llamaswap.runtime.upstream import Exchange
 from llamaswap.web.errors import sse_error_event
@@ -37,15 +38,16 @@ def wants_loading_stream(model: Model, path: str) -> bool:
     return model.send_loading_state and path in PATHS
 
 
-def loading_stream(request: Request, model: Model, path: str, lease: Lease, *, exchange: Opened,
-                   renew: Callable[[UpstreamFault], Lease], release: Callable[[], None]) -> Response:
-    """`exchange` talks to the model leased last; `renew` gives another lease after a crash, or raises the fault it got;
-    `release` is called when the stream has ended and gives back whatever is held then."""
-    frame = _chat_frame(model.id) if path in CHAT_PATHS else _comment
+def loading_stream(visit: Visit, model: Model, path: str, *, exchange: Opened,
+                   renew: Callable[[UpstreamFault], Lease]) -> Response:
+    """`exchange` talks to the model leased last; `renew` gives another lease after a crash, or raises the fault it got.
+    The visit ends with the stream."""
+    frame, request = _chat_frame(model.id) if path in CHAT_PATHS else _comment, visit.request
 
     def frames() -> Iterator[bytes]:
+        visit.leave()       # what it stays at when nobody asks for the rest
         try:
-            yield from _waiting(request, model, lease, frame)
+            yield from _waiting(request, model, visit.lease, frame)
             try:
                 opened = exchange()
             except UpstreamFault as fault:
@@ -53,12 +55,19 @@ def loading_stream(request: Request, model: Model, path: str, lease: Lease, *, e
                 opened = exchange()
             opened = _checked(opened)
         except Fault as fault:
+            visit.fail(fault)
             # Nothing of an answer has been generated, so the stream may end in order.
             yield sse_error_event(fault, is_anthropic(path)) + (b"" if is_anthropic(path) else DONE)
             return
-        yield from relay.payload(request, opened)
+        visit.leave()
+        try:
+            yield from relay.payload(request, opened, tap=visit.tap)
+        except UpstreamFault as fault:
+            visit.fail(fault)
+            raise
+        visit.complete()
 
-    return Response(200, list(HEADERS), frames(), on_close=release)
+    return Response(200, list(HEADERS), frames(), on_close=visit.close)
 
 
 def _waiting(request: Request, model: Model, lease: Lease, frame: Frame) -> Iterator[bytes]:

@@ -24,9 +24,9 @@ EXPECTED = {
     "captureBuffer "
         "sendLoadingState includeAliasesInList apiKeys macros hooks store ui performance upstream models groups "
     "matrix routing "
-        "selectors profiles peers logRequests adminListen corsOrigins trustedProxies maxBodySize",
+        "selectors profiles peers logRequests logFiles adminListen corsOrigins trustedProxies maxBodySize",
     "models.": "cmd cmdStop proxy checkEndpoint env aliases ttl unloadTimeout unlisted useModelName name description "
-    "concurrencyLimit "
+    "concurrencyLimit maxWaiting "
                "filters macros metadata sendLoadingState timeouts compat capabilities healthCheckTimeout",
     "models.timeouts.": "connect keepalive responseHeader tlsHandshake expectContinue idleConn",
     "models.filters.": "stripParams strip_params setParams setParamsByID",
@@ -59,8 +59,9 @@ def test_a_field_is_consistent(key):
 
 def test_our_own_keys_are_marked():
     assert {key for key, field in ALL.items() if field.ours} == {
-        "adminListen", "corsOrigins", "trustedProxies", "maxBodySize",
-        "routing.scheduler.settings.fifo.maxWait"}
+        "adminListen", "corsOrigins", "trustedProxies", "maxBodySize", "models.maxWaiting",
+        "logFiles", "logFiles.dir", "logFiles.maxSizeMB", "logFiles.keep",
+        "store.maxRows", "store.maxAgeDays", "routing.scheduler.settings.fifo.maxWait"}
 
 
 def test_both_spellings_of_routing_are_one_table():

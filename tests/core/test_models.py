@@ -43,6 +43,12 @@ def test_comfyui_needs_many_connections():
     assert model("{cmd: x, proxy: 'http://h'}")[0].ignore_websockets is False
 
 
+def test_a_waiting_room():
+    assert model("{cmd: x, proxy: 'http://h', maxWaiting: 7}")[0].max_waiting == 7
+    assert model("{cmd: x, proxy: 'http://h'}")[0].max_waiting == 0
+    assert model("{cmd: x, proxy: 'http://h', maxWaiting: -1}")[1] == ["must be at least 0, found -1"]
+
+
 def test_capabilities():
     made, _ = model("{cmd: x, proxy: 'http://h', capabilities: {in: [text, image], tools: true, context: 9}}")
     assert made.capabilities == Capabilities(("text", "image"), (), True, False, 9)

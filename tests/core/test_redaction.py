@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from llamaswap.core.redaction import redact
+from llamaswap.core.redaction import redact, redact_values
 
 
 @pytest.mark.parametrize("command, shown", [
@@ -27,3 +27,14 @@ def test_redact(command, shown):
 
 def test_it_stays_fast():
     redact("-" * 100_000 + " key" * 10_000 + "a_" * 50_000)
+
+
+def test_values_of_a_configuration():
+    shown = redact_values({
+        "apiKeys": ["a", "b"], "apiKey": "x", "authToken": "t", "password": "", "cmd": "srv --api-key foo",
+        "argv": ["srv", "--api-key", "foo", "--max-tokens", "5", "--port", "1"], "env": ["HF_TOKEN=abc", "A=b"],
+        "max_tokens": 5, "setKeys": ["temperature"], "token": {"deep": {"secret": "x", "n": 1}}, "none": None})
+    assert shown == {
+        "apiKeys": ["***", "***"], "apiKey": "***", "authToken": "***", "password": "", "cmd": "srv --api-key ***",
+        "argv": ["srv", "--api-key", "***", "--max-tokens", "5", "--port", "1"], "env": ["HF_TOKEN=***", "A=b"],
+        "max_tokens": 5, "setKeys": ["temperature"], "token": {"deep": {"secret": "***", "n": 1}}, "none": None}

@@ -6,6 +6,7 @@ import pytest
 from llamaswap.core.lifecycle import State
 from llamaswap.core.scheduler import KILL_AGAIN_AFTER, Scheduler
 from llamaswap.core.tickets import (
+    Cause,
     Completion,
     Finish,
     Kill,
@@ -46,9 +47,9 @@ def idle(book: Playbook, model: str, gen: int = 1) -> None:
 def test_first_request_starts_and_is_woken_when_ready():
     a = Ticket("a")
     book = play(machine()).at(0).submit(a).expect(Start("a", 1)).at(2).on_ready("a", 1).expect(Wake(a))
-    assert (a.state, a.gen, a.granted_at, a.queued_at) == (TicketState.GRANTED, 1, 2.0, 0.0)
-    assert book.events == [StateChanged("a", 1, State.STOPPED, State.STARTING, "requested"),
-                           StateChanged("a", 1, State.STARTING, State.READY, "answers its health check")]
+    assert (a.state, a.gen, a.left_at, a.queued_at) == (TicketState.GRANTED, 1, 2.0, 0.0)
+    assert book.events == [StateChanged("a", 1, State.STOPPED, State.STARTING, "requested", Cause.REQUESTED),
+                           StateChanged("a", 1, State.STARTING, State.READY, "answers its health check", Cause.READY)]
 
 
 def test_ready_model_serves_at_once():
@@ -115,6 +116,79 @@ def test_release_is_right_in_every_later_state():
     book.submit(three := Ticket("a")).expect(Wake(three))
 
 
+# --- the waiting room ------------------------------------------------------------------------------------------------
+
+def test_beyond_the_limit_requests_wait_and_are_served_in_order_as_others_finish():
+    one, two, three, four, five = tickets("aaaaa")
+    book = play(machine(concurrency=2, max_waiting=2)).submit(one).expect(Start("a", 1))
+    book.on_ready("a", 1).expect(Wake(one)).submit(two).expect(Wake(two)).submit(three).expect().submit(four).expect()
+    assert book.scheduler.place(four) == Place("queued", 2, "a serves as many requests as it may (2)")
+    plan = book.scheduler.plan("a", 0)
+    assert plan.action == "refuse" and plan.reason.startswith("Too many requests: the waiting room of a is full; ")
+    book.submit(five).expect(Refuse(
+        five, 429, "concurrency_limit", "Too many requests: the waiting room of a is full; "
+        "a serves as many requests as it may (2)", 1.0))
+    book.release(two).expect(Wake(three)).cancel(four).expect().submit(six := Ticket("a")).expect()
+    book.release(one).expect(Wake(six)).release(three).expect().submit(seven := Ticket("a")).expect(Wake(seven))
+    assert book.scheduler.statuses(["a"])[0].in_flight == 2
+
+
+def test_a_cold_model_lets_in_as_many_as_a_busy_one_and_begins_with_as_many_as_it_may():
+    line = tickets("aaaa")
+    book = play(machine(concurrency=2, max_waiting=1)).submit(line[0]).expect(Start("a", 1))
+    book.submit(line[1]).expect().load(load := Ticket("a", holds=False)).expect().submit(line[2]).expect()
+    book.submit(line[3]).expect(refused(line[3], 429, "concurrency_limit"))
+    book.on_ready("a", 1).expect(Wake(line[0]), Wake(line[1]), Wake(load)).release(line[0]).expect(Wake(line[2]))
+
+
+def test_a_load_and_an_uncounted_lease_need_no_place_and_a_peek_does_not_wait_for_one():
+    book = play(machine(concurrency=1, max_waiting=5))
+    held = ready(book, "a")
+    book.submit(waits := Ticket("a")).expect().submit(peek := Ticket("a", may_start=False)).expect(
+        refused(peek, 429, "concurrency_limit"))
+    book.load(load := Ticket("a", holds=False)).expect(Wake(load))
+    book.submit(socket := Ticket("a", counted=False)).expect(Wake(socket)).release(held).expect(Wake(waits))
+
+
+def test_the_gate_goes_before_the_waiting_room():
+    book = play(machine(concurrency=1, max_waiting=5))
+    held = ready(book, "a")
+    waits, b = Ticket("a"), Ticket("b")
+    book.submit(waits).expect().submit(b).expect().at(15).on_timer().expect()
+    book.release(held).expect(Stop("a", 1, 10)).on_exit("a", 1, 0, "").expect(Start("b", 1))
+    book.on_ready("b", 1).expect(Wake(b)).release(b).expect(Stop("b", 1, 10))
+    book.on_exit("b", 1, 0, "").expect(Start("a", 2)).on_ready("a", 2).expect(Wake(waits))
+
+
+def test_a_gate_that_opens_again_fills_the_places_that_are_free():
+    book = play(machine(concurrency=2, max_waiting=5))
+    held, b = ready(book, "a"), Ticket("b")
+    line = tickets("aaa")
+    book.submit(b).expect().at(15).on_timer().expect()
+    for ticket in line:
+        book.submit(ticket).expect()
+    book.cancel(b).expect(Wake(line[0])).release(held).expect(Wake(line[1])).release(line[0]).expect(Wake(line[2]))
+
+
+def test_a_crash_lets_the_waiting_room_wait_on_within_the_limit():
+    book = play(machine(concurrency=1, max_waiting=2))
+    held = ready(book, "a")
+    one, two = tickets("aa")
+    book.submit(one).expect().submit(two).expect().on_exit("a", 1, 9, "").expect(Start("a", 2))
+    book.on_ready("a", 2).expect(Wake(one)).release(held).expect().release(one).expect(Wake(two))
+
+
+def test_a_reload_that_changes_the_limit():
+    book = play(machine("a", concurrency=1, max_waiting=5))
+    held = ready(book, "a")
+    line = tickets("aaaa")
+    for ticket in line:
+        book.submit(ticket).expect()
+    reload(book, "a", unchanged="a", concurrency=3, max_waiting=5).expect(Wake(line[0]), Wake(line[1]))
+    reload(book, "a", unchanged="a", concurrency=1, max_waiting=5).expect().release(held).expect()
+    book.release(line[0]).expect().release(line[1]).expect(Wake(line[2]))
+
+
 # --- swapping --------------------------------------------------------------------------------------------------------
 
 def test_a_swap_starts_when_everything_in_its_way_is_stopped():
@@ -125,7 +199,7 @@ def test_a_swap_starts_when_everything_in_its_way_is_stopped():
     book.submit(c).expect(Stop("a", 1, 7), Stop("b", 1, 7))
     book.on_exit("a", 1, 0, "").expect().on_exit("b", 1, 0, "").expect(Start("c", 1))
     assert SwapStarted("c", ("a", "b")) in book.events
-    assert StateChanged("a", 1, State.READY, State.STOPPING, "making room for c") in book.events
+    assert StateChanged("a", 1, State.READY, State.STOPPING, "making room for c", Cause.EVICTED, "c") in book.events
 
 
 def test_a_busy_model_is_not_stopped_for_a_fresh_request():
@@ -257,7 +331,8 @@ def test_an_overdue_ticket_closes_the_gate():
     late = Ticket("a")
     book.submit(late).expect()
     assert book.scheduler.place(late) == Place("draining", 2, "a finishes its requests so that b can run")
-    assert book.scheduler.plan("a") == Plan("a", "wait", (), ("a",))
+    assert book.scheduler.plan("a", book.now) == Plan(
+        "a", "wait", (), ("a",), "a finishes its requests so that b can run")
     book.submit(peek := Ticket("a", may_start=False)).expect(refused(peek, 409, "conflict"))
     book.release(held).expect().release(more).expect(Stop("a", 1, 10)).on_exit("a", 1, 0, "").expect(Start("b", 1))
     book.on_ready("b", 1).expect(Wake(b)).at(17).release(b).expect(Stop("b", 1, 10))
@@ -374,6 +449,28 @@ def test_a_start_has_a_deadline():
     assert again.state is TicketState.QUEUED
 
 
+def test_every_stop_has_the_grace_of_the_model():
+    """Not that of its health check, and no other one for a load that is given up or cut short."""
+    book = play(machine("abcde", evict=rooms(x="ab"), unload_timeout=7, ttl=3, health_check_timeout=20))
+    for name in "ace":
+        idle(book, name)
+    book.submit(b := Ticket("b")).expect(Stop("a", 1, 7)).unload(Completion(), ["c"]).expect(Stop("c", 1, 7))
+    book.submit(d := Ticket("d")).expect(Start("d", 1)).on_deadline().expect(Stop("e", 1, 7))
+    book.on_exit("a", 1, 0, "").expect(Start("b", 1)).unload(Completion(), ["b"]).expect(
+        refused(b, 503, "model_unloaded"), Stop("b", 1, 7))
+    for name in "bce":
+        book.on_exit(name, 1, 0, "")
+        book._effects.clear()       # the ends of the unloads
+    book.at(20).on_timer().expect(refused(d, 503, "model_start_failed"), Stop("d", 1, 7))
+
+
+def test_times_beyond_all_measure():
+    book = play(machine(ttl=2 ** 62, unload_timeout=2 ** 62, health_check_timeout=2 ** 62))
+    idle(book, "a")
+    assert book.scheduler.next_deadline() == 2.0 ** 62
+    book.unload(Completion(), None).expect(Stop("a", 1, 2 ** 62))
+
+
 # --- failures --------------------------------------------------------------------------------------------------------
 
 def test_a_start_that_exits_refuses_who_waits():
@@ -382,7 +479,7 @@ def test_a_start_that_exits_refuses_who_waits():
     book.on_exit("a", 1, 3, "").expect(
         Refuse(a, 503, "model_start_failed", "model a failed to start: exited (exit code 3)", 1.0, ("a", 1)),
         refused(join, 503, "model_start_failed"))
-    assert ModelFailed("a", 1, "exited (exit code 3)", 1, 0.0) in book.events
+    assert ModelFailed("a", 1, "exited (exit code 3)", 1, 0.0, "start_failed", 3, None) in book.events
     assert book.scheduler.statuses(["a"])[0].last_error == "exited (exit code 3)"
 
 
@@ -495,7 +592,8 @@ def test_unload_while_starting_refuses_who_waits():
     a = Ticket("a")
     book = play(machine()).submit(a).expect(Start("a", 1))
     book.unload(done := Completion(), ["a"]).expect(
-        Refuse(a, 503, "model_unloaded", "model a was unloaded", 1.0), Stop("a", 1, 10))
+        Refuse(a, 503, "model_unloaded", "model a was unloaded; the request was waiting: a is loading", 1.0),
+        Stop("a", 1, 10))
     book.on_ready("a", 1).expect().on_exit("a", 1, -15, "").expect(Finish(done))
     assert book.scheduler.statuses(["a"])[0].last_error is None
 
@@ -514,6 +612,248 @@ def test_unload_of_several_waits_for_all():
     idle(book, "b")
     book.unload(done := Completion(), None).expect(Stop("a", 1, 10), Stop("b", 1, 10))
     book.on_exit("a", 1, 0, "").expect().on_exit("b", 1, 0, "").expect(Finish(done))
+
+
+def test_unload_says_what_the_refused_waited_for():
+    book = play(machine())
+    ready(book, "a")
+    b = Ticket("b")
+    book.submit(b).expect().unload(done := Completion(), ["b"]).expect(Refuse(
+        b, 503, "model_unloaded", "model b was unloaded; the request was waiting: waiting for a to finish", 1.0),
+        Finish(done))
+
+
+def test_a_drain_lets_requests_end_and_who_waits_gets_the_next_generation():
+    book = play(machine("ab", evict=together))
+    held = ready(book, "a")
+    book.unload(done := Completion(), ["a", "b"], drain_timeout=60).expect().submit(late := Ticket("a")).expect()
+    assert book.scheduler.place(late) == Place("draining", 1, "a finishes its requests to be unloaded")
+    assert book.scheduler.statuses(["a"])[0].leaving
+    book.release(held).expect(Stop("a", 1, 10)).on_exit("a", 1, 0, "").expect(Finish(done), Start("a", 2))
+    assert book.events[-3].reason == "unload"
+    book.on_ready("a", 2).expect(Wake(late)).release(late).expect()
+    assert not book.scheduler.statuses(["a"])[0].leaving
+
+
+def test_a_drain_ends_in_time_and_a_plain_unload_ends_it_at_once():
+    book = play(machine("ab", evict=together))
+    ready(book, "a")
+    ready(book, "b")
+    book.unload(first := Completion(), None, drain_timeout=60).expect().at(1).unload(now := Completion(), ["b"]).expect(
+        Stop("b", 1, 10)).on_exit("b", 1, 0, "").expect(Finish(now)).on_deadline().expect(Stop("a", 1, 10))
+    assert book.now == 60
+    book.on_exit("a", 1, 0, "").expect(Finish(first))
+
+
+def test_a_drain_of_what_is_idle_stopping_or_loading():
+    book = play(machine("abc", evict=together))
+    idle(book, "a")
+    idle(book, "b")
+    c = Ticket("c")
+    book.submit(c).expect(Start("c", 1)).unload(gone := Completion(), ["b"]).expect(
+        Stop("b", 1, 10))
+    book.unload(done := Completion(), None, drain_timeout=60).expect(Stop("a", 1, 10), Stop("c", 1, 10))
+    book.on_exit("a", 1, 0, "").expect().on_exit("b", 1, 0, "").expect(Finish(gone))
+    book.on_exit("c", 1, 0, "").expect(Finish(done), Start("c", 2)).on_ready("c", 2).expect(Wake(c))
+
+
+def test_in_use_is_who_serves_or_is_waited_for():
+    book = play(machine())
+    idle(book, "a")
+    assert book.scheduler.in_use(None) == ()
+    book.submit(a := Ticket("a")).expect(Wake(a)).submit(Ticket("b")).expect()
+    assert book.scheduler.in_use(None) == ("a", "b")
+    assert book.scheduler.in_use(["b", "c", "nobody"]) == ("b",)
+
+
+# --- a load that is called off ---------------------------------------------------------------------------------------
+
+def test_a_cancelled_load_refuses_who_waits_and_blames_nobody():
+    book = play(machine())
+    a, join, load = *tickets("aa"), Ticket("a", holds=False)
+    book.submit(a).expect(Start("a", 1)).submit(join).expect().load(load).expect()
+    book.cancel_load("a").expect(
+        *[Refuse(each, 503, "load_cancelled", "the load of model a was cancelled") for each in (a, join, load)],
+        Stop("a", 1, 10))
+    assert told(book)[-1] == ("a", "starting", "stopping", Cause.CANCELLED)
+    book.cancel_load("a").expect().on_ready("a", 1).expect().on_exit("a", 1, -15, "was ended by SIGTERM").expect()
+    assert told(book)[-1] == ("a", "stopping", "stopped", Cause.CANCELLED)
+    status = book.scheduler.statuses(["a"])[0]
+    assert (status.state, status.last_error) == ("stopped", None)
+    assert not any(isinstance(event, ModelFailed) for event in book.events)
+    book.submit(Ticket("a")).expect(Start("a", 2))
+
+
+def test_loads_that_are_cancelled_again_and_again_are_no_crash_loop():
+    book = play(machine())
+    for gen in range(1, 9):
+        book.submit(a := Ticket("a")).expect(Start("a", gen)).cancel_load("a").expect(
+            refused(a, 503, "load_cancelled"), Stop("a", gen, 10)).on_exit("a", gen, -9, "").expect()
+
+
+def test_only_a_load_is_cancelled():
+    book = play(machine())
+    book.cancel_load("a").expect().cancel_load("nobody").expect()
+    held = ready(book, "a")
+    book.cancel_load("a").expect().submit(waits := Ticket("b")).expect().cancel_load("b").expect()
+    assert (held.state, waits.state) == (TicketState.GRANTED, TicketState.QUEUED)
+    book.release(held).expect(Stop("a", 1, 10)).cancel_load("a").expect()
+    assert [book.scheduler.state_of(name) for name in ("a", "b", "nobody")] == [State.STOPPING, State.STOPPED, None]
+
+
+def test_a_cancelled_load_makes_room_for_the_next():
+    a, b = tickets("ab")
+    book = play(machine()).submit(a).expect(Start("a", 1)).submit(b).expect()
+    book.cancel_load("a").expect(refused(a, 503, "load_cancelled"), Stop("a", 1, 10)).at(9.9).on_timer().expect()
+    book.on_deadline().expect(Kill("a", 1)).on_exit("a", 1, -9, "").expect(Start("b", 1))
+
+
+# --- what is told ----------------------------------------------------------------------------------------------------
+
+def told(book: Playbook):
+    """Model, state before, state after, cause."""
+    return [(event.model, event.old.value, event.new.value, event.cause)
+            for event in book.events if isinstance(event, StateChanged)]
+
+
+def test_every_end_has_a_cause_that_is_told_twice():
+    book = play(machine("abcdefgh", evict=rooms(x="ab"), ttl=5))
+    idle(book, "a")
+    book.submit(b := Ticket("b")).expect(Stop("a", 1, 10)).on_exit("a", 1, 0, "").expect(Start("b", 1))
+    book.on_exit("b", 1, 3, "").expect(refused(b, 503, "model_start_failed"))
+    ready(book, "c")
+    book.on_exit("c", 1, -11, "was ended by SIGSEGV").expect()
+    idle(book, "d")
+    book.on_deadline().expect(Stop("d", 1, 10)).on_exit("d", 1, 0, "").expect()
+    idle(book, "e")
+    book.unload(done := Completion(), ["e"]).expect(Stop("e", 1, 10)).on_exit("e", 1, 0, "").expect(Finish(done))
+    idle(book, "f")
+    reload(book, "gh", unchanged="").expect(Stop("f", 1, 10)).on_exit("f", 1, 0, "").expect()
+    book.submit(g := Ticket("g")).expect(Start("g", 1)).on_start_failed("g", 1, "port taken").expect(
+        refused(g, 503, "model_start_failed"), Stop("g", 1, 10)).on_exit("g", 1, None, "").expect()
+    idle(book, "h")
+    book.close(done := Completion(), 9).expect(Stop("h", 1, 10)).on_exit("h", 1, -15, "").expect(Finish(done))
+    ends = [(model, cause) for model, old, new, cause in told(book) if old in ("starting", "ready") and new != "ready"]
+    assert ends == [("a", Cause.EVICTED), ("b", Cause.START_FAILED), ("c", Cause.CRASHED), ("d", Cause.IDLE),
+                    ("e", Cause.UNLOADED), ("f", Cause.RELOAD), ("g", Cause.START_FAILED), ("h", Cause.SHUTDOWN)]
+    gone = [event for event in book.events if isinstance(event, StateChanged) and event.new is State.STOPPED]
+    assert [(event.model, event.cause) for event in gone] == ends
+    assert [(event.code, event.signal) for event in gone] == [
+        (0, None), (3, None), (None, 11), (0, None), (0, None), (0, None), (None, None), (None, 15)]
+    assert [event.evicted_for for event in gone] == ["b", *[""] * 7]
+    assert [(event.model, event.kind, event.code, event.signal) for event in book.events
+            if isinstance(event, ModelFailed)] == [
+        ("b", "start_failed", 3, None), ("c", "exited", None, 11), ("g", "start_failed", None, None)]
+
+
+def test_a_drain_keeps_the_cause_it_ends_with():
+    book = play(machine("abc", evict=together))
+    for name in "abc":
+        ready(book, name)
+    book.unload(Completion(), ["a"], drain_timeout=1).expect().at(1).on_timer().expect(Stop("a", 1, 10))
+    reload(book, "abc", unchanged="ac", drain_timeout=1).expect().at(2).on_timer().expect(Stop("b", 1, 10))
+    book.close(Completion(), 1).expect().at(3).on_timer().expect(Stop("c", 1, 10))
+    assert [(event.model, event.cause, event.reason) for event in book.events
+            if isinstance(event, StateChanged) and event.new is State.STOPPING] == [
+        ("a", Cause.UNLOADED, "unload"), ("b", Cause.RELOAD, "configuration changed"),
+        ("c", Cause.SHUTDOWN, "shutdown")]
+
+
+def test_a_crash_after_a_stop_of_an_earlier_life_is_a_crash():
+    book = play(machine())
+    idle(book, "a")
+    book.unload(Completion(), ["a"]).expect(Stop("a", 1, 10)).on_exit("a", 1, 0, "")
+    book._effects.clear()
+    held = ready(book, "a", 2)
+    book.on_exit("a", 2, 1, "").expect().release(held).expect()
+    assert told(book)[-1] == ("a", "ready", "stopped", Cause.CRASHED)
+
+
+def test_status_says_since_when_and_when_it_was_used():
+    book = play(machine())
+
+    def status():
+        found = book.scheduler.statuses(["a"])[0]
+        return found.since, found.last_used_at
+    assert status() == (None, None)
+    a = Ticket("a")
+    book.at(1).submit(a).expect(Start("a", 1))
+    assert status() == (1, None)
+    book.at(3).on_ready("a", 1).expect(Wake(a))
+    assert status() == (3, 3)
+    book.at(5).submit(socket := Ticket("a", counted=False)).expect(Wake(socket))
+    book.at(6).load(load := Ticket("a", holds=False)).expect(Wake(load))
+    assert status() == (3, 3), "neither is a request"
+    book.at(8).release(a).expect()
+    assert status() == (3, 8)
+    book.at(9).unload(done := Completion(), ["a"]).expect(Stop("a", 1, 10))
+    assert status() == (9, 8)
+    book.at(10).on_exit("a", 1, 0, "").expect(Finish(done))
+    assert status() == (10, 8)
+
+
+def test_a_request_that_was_cut_has_still_used_the_model():
+    book = play(machine())
+    held = ready(book, "a")
+    book.at(4).on_exit("a", 1, 1, "").expect().at(5).release(held).expect()
+    assert book.scheduler.statuses(["a"])[0].last_used_at == 5
+
+
+# --- what was waited for ---------------------------------------------------------------------------------------------
+
+def shares(book: Playbook, ticket: Ticket):
+    """Seconds for others, seconds for the own model."""
+    until = book.now if ticket.state is TicketState.QUEUED else ticket.left_at
+    loading = book.scheduler.load_seconds(ticket, book.now)
+    return until - ticket.queued_at - loading, loading
+
+
+def test_a_wait_is_for_others_and_then_for_the_own_model():
+    book = play(machine())
+    held = ready(book, "a")
+    b, late = tickets("bb")
+    book.at(1).submit(b).expect().at(3).release(held).expect(Stop("a", 1, 10))
+    assert shares(book, b) == (2, 0)
+    book.at(4).on_exit("a", 1, 0, "").expect(Start("b", 1)).at(6).submit(late).expect().at(7)
+    assert (shares(book, b), shares(book, late)) == ((3, 3), (0, 1))
+    book.at(9).on_ready("b", 1).expect(Wake(b), Wake(late)).at(20)
+    assert (shares(book, b), shares(book, late)) == ((3, 5), (0, 3))
+    book.submit(ready_now := Ticket("b")).expect(Wake(ready_now))
+    assert shares(book, ready_now) == (0, 0)
+
+
+def test_a_wait_for_a_place_is_a_wait_for_others():
+    book = play(machine(concurrency=1, max_waiting=2))
+    first, second = tickets("aa")
+    book.submit(first).expect(Start("a", 1)).at(1).submit(second).expect().at(3).on_ready("a", 1).expect(Wake(first))
+    assert shares(book.at(4), second) == (1, 2)
+    book.at(8).release(first).expect(Wake(second))
+    assert shares(book, second) == (5, 2)
+
+
+def test_a_wait_that_ends_without_a_grant_has_its_shares_too():
+    book = play(machine())
+    gone, failed = tickets("aa")
+    book.submit(gone).expect(Start("a", 1)).submit(failed).expect().at(2).cancel(gone).expect()
+    book.at(5).on_exit("a", 1, 1, "").expect(refused(failed, 503, "model_start_failed")).at(50)
+    assert (shares(book, gone), shares(book, failed)) == ((0, 2), (0, 5))
+    book.submit(nobody := Ticket("nobody")).expect(refused(nobody, 404, "model_not_found"))
+    assert shares(book, nobody) == (0, 0)
+
+
+def test_an_earlier_life_is_not_the_load_of_the_next():
+    book = play(machine("ab", evict=exclusive))
+    a, b = tickets("ab")
+    book.submit(a).expect(Start("a", 1)).at(3).cancel_load("a").expect(
+        refused(a, 503, "load_cancelled"), Stop("a", 1, 10))
+    book.submit(again := Ticket("a")).expect().at(5)
+    assert shares(book, again) == (2, 0), "a stop is no load"
+    book.on_exit("a", 1, 0, "").expect(Start("a", 2)).at(6).cancel(again).expect()
+    assert shares(book, again) == (2, 1)
+    book.submit(b).expect(Stop("a", 2, 10)).on_exit("a", 2, 0, "").expect(Start("b", 1))
+    book.on_ready("b", 1).expect(Wake(b))
+    book.at(7).submit(third := Ticket("a")).expect().at(9)
+    assert shares(book, third) == (2, 0)
 
 
 # --- tickets of another kind -----------------------------------------------------------------------------------------
@@ -694,18 +1034,51 @@ def test_place_while_loading():
 
 def test_plan_answers_what_would_happen():
     book = play(machine("abc", evict=rooms(x="ab")))
-    plan = book.scheduler.plan
+
+    def plan(name):
+        return book.scheduler.plan(name, book.now)
     assert plan("nobody") is None
-    assert plan("a") == Plan("a", "start")
+    assert plan("a") == Plan("a", "start", (), (), "nothing is in the way of a")
     held = ready(book, "a")
     assert (plan("a"), plan("b"), plan("c")) == (
-        Plan("a", "serve"), Plan("b", "wait", ("a",), ("a",)), Plan("c", "start"))
+        Plan("a", "serve", (), (), "a is ready"),
+        Plan("b", "wait", ("a",), ("a",), "b has to wait for a to finish"),
+        Plan("c", "start", (), (), "nothing is in the way of c"))
     book.release(held).expect()
-    assert plan("b") == Plan("b", "swap", ("a",))
+    assert plan("b") == Plan("b", "swap", ("a",), (), "a has to make room for b")
     book.submit(Ticket("c")).expect(Start("c", 1))
-    assert plan("c") == Plan("c", "join")
+    assert plan("c") == Plan("c", "join", (), (), "c is loading")
     book.unload(Completion(), ["a"]).expect(Stop("a", 1, 10))
-    assert plan("a") == Plan("a", "wait", (), ("a",))
+    assert plan("a") == Plan("a", "wait", (), ("a",), "a is stopping")
+    assert plan("b") == Plan("b", "wait", (), ("a",), "b has to wait for a to stop"), "its memory is not free yet"
+    book.submit(Ticket("b")).expect()
+    assert plan("b") == Plan("b", "wait", (), ("a",), "waiting for a to stop")
+
+
+def test_plan_of_a_model_with_many_in_its_way():
+    book = play(machine("abcd", evict=one_of("abc", "d")))
+    for name in "abc":
+        idle(book, name)
+    assert book.scheduler.plan("d", 0) == Plan("d", "swap", ("a", "b", "c"), (), "a, b, c have to make room for d")
+    book.submit(a := Ticket("a")).expect(Wake(a)).unload(Completion(), ["c"]).expect(Stop("c", 1, 10))
+    assert book.scheduler.plan("d", 0) == Plan(
+        "d", "wait", ("a", "b"), ("a", "c"), "d has to wait for a to finish and for c to stop")
+
+
+def test_plan_says_why_a_request_would_be_refused():
+    book = play(machine("ab", evict=together, concurrency=1))
+    held = ready(book, "a")
+    assert book.scheduler.plan("a", 0) == Plan("a", "refuse", (), (), "Too many requests")
+    for gen in (1, 2, 3, 4):
+        book.submit(b := Ticket("b")).expect(Start("b", gen)).on_exit("b", gen, 1, "").expect(
+            refused(b, 503, "model_start_failed"))
+    plan = book.scheduler.plan("b", 0)
+    assert plan.action == "refuse" and plan.reason.startswith("model b failed 4 times in a row and is tried again in ")
+    assert book.scheduler.plan("b", 2).action == "start"
+    reload(book, "b", unchanged="b", evict=together).expect()
+    assert book.scheduler.plan("a", 0) is None, "it only finishes what it serves"
+    book.release(held).expect(Stop("a", 1, 10)).close(Completion(), 0).expect()
+    assert book.scheduler.plan("b", 0) == Plan("b", "refuse", (), (), "llamaswap is shutting down")
 
 
 def test_reprs_show_state():
@@ -727,7 +1100,7 @@ def test_the_answers_of_the_policy_are_kept_but_not_without_bound():
     scheduler = Scheduler(specs(["hub", *names]), evict)
     scheduler.submit(Ticket("hub"), 0.0)
     for name in names:
-        scheduler.plan(name)
-        scheduler.plan(name)
+        scheduler.plan(name, 0.0)
+        scheduler.plan(name, 0.0)
     assert asked == names
     assert len(scheduler._decisions) < 4200

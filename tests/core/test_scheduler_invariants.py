@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from llamaswap.core.lifecycle import State
 from llamaswap.core.scheduler import Scheduler
 from llamaswap.core.tickets import (
+    Cause,
     Completion,
     Finish,
     Kill,
@@ -30,7 +31,7 @@ from llamaswap.core.tickets import (
     TicketState,
     Wake,
 )
-from tests.support.playbook import assert_pass_is_settled, exclusive, one_of, rooms, together
+from tests.support.playbook import assert_pass_is_settled, exclusive, one_of, refused, rooms, together
 
 STEPS = int(os.environ.get("LLAMASWAP_STEPS", "200000"))
 SEED = int(os.environ.get("LLAMASWAP_SEED", "0")) or random.randrange(1, 2 ** 32)
@@ -64,13 +65,16 @@ class World:
         self.scheduler = Scheduler(self.specs, self.evict, max_wait=pick([0.0, 3.0, 15.0]))
         self.alive: Dict[str, Process] = {}
         self.told: Dict[str, State] = {}
+        self.since: Dict[str, float] = {}
+        self.stopped_by: Dict[str, Cause] = {}
         self.waiting: Set[Ticket] = set()
         self.serving: Set[Ticket] = set()
         self.ended: List[Ticket] = []
         self.completions: Dict[Completion, Set] = {}
 
     def spec(self) -> Spec:
-        return Spec(concurrency=self.pick([1, 3, 10]), ttl=self.pick([0, 2, 20]), unload_timeout=self.pick([1, 5]),
+        return Spec(concurrency=self.pick([1, 3, 10]), max_waiting=self.pick([0, 0, 1, 4]),
+                    ttl=self.pick([0, 2, 20]), unload_timeout=self.pick([1, 5]),
                     health_check_timeout=self.pick([10, 60]), priority=self.pick([0, 0, 1]))
 
     # --- books -------------------------------------------------------------------------------------------------------
@@ -90,6 +94,8 @@ class World:
         assert (process.gen, process.state) == (ticket.gen, State.READY), "granted means ready"
         if ticket.holds:
             self.serving.add(ticket)
+            spec = self.scheduler._models[ticket.model].spec
+            assert len(self.held(ticket.model)) <= spec.concurrency, "served at once"
         else:
             process.used_at = self.now if ticket.counted else process.used_at
             self.ended.append(ticket)
@@ -122,6 +128,13 @@ class World:
             return
         assert event.old is self.told.get(event.model, State.STOPPED) and event.old is not event.new, "I8"
         self.told[event.model] = event.new
+        self.since[event.model] = self.now
+        if event.new is State.STOPPED:
+            alone = {State.STARTING: Cause.START_FAILED, State.READY: Cause.CRASHED}.get(event.old)
+            assert event.cause is self.stopped_by.pop(event.model, alone)
+        elif event.new is State.STOPPING:
+            self.stopped_by[event.model] = event.cause
+            assert (event.cause is Cause.EVICTED) == bool(event.evicted_for)
         if event.new is State.STOPPING:
             process = self.alive[event.model]
             process.state = State.STOPPING
@@ -147,8 +160,31 @@ class World:
             assert status.state == (process.state if process else State.STOPPED).value
             assert status.in_flight == len(self.held(status.id))
             assert status.queued == sum(ticket.model == status.id for ticket in self.waiting)
+            assert status.since is None or status.since == self.since[status.id]
+            self.check_plan(status.id, process)
+        for record in self.scheduler._models.values():
+            if record.queue and self.scheduler._is_open(record):
+                assert len(record.serving) >= record.spec.concurrency, "somebody waits although a place is free"
         assert all(ticket.state is TicketState.QUEUED for ticket in self.waiting)
         assert all(ticket.state is TicketState.GRANTED for ticket in self.serving)
+        for ticket in (*self.waiting, *self.ended[-3:]):
+            self.check_wait(ticket)
+
+    def check_plan(self, name: str, process: Optional[Process]) -> None:
+        """What is planned names only who lives or waits; whoever is evicted is in the way."""
+        plan = self.scheduler.plan(name, self.now)
+        if plan is None:
+            return
+        assert plan.reason and plan.action in ("serve", "join", "start", "swap", "wait", "refuse")
+        assert {*plan.evict, *plan.waits_for} <= {*self.alive, *(ticket.model for ticket in self.waiting)}
+        assert set(plan.evict) <= set(self.evict(name, sorted({*self.alive, *plan.evict})))
+        if plan.action == "start":
+            assert process is None and not self.evict(name, sorted(self.alive))
+
+    def check_wait(self, ticket: Ticket) -> None:
+        loading = self.scheduler.load_seconds(ticket, self.now)
+        until = self.now if ticket.state is TicketState.QUEUED else ticket.left_at
+        assert 0 <= loading <= until - ticket.queued_at, "a share of the wait"
 
     # --- what may happen ---------------------------------------------------------------------------------------------
 
@@ -156,10 +192,17 @@ class World:
         kind = self.pick([{}] * 8 + [{"counted": False}, {"may_start": False}])
         ticket = Ticket(self.pick([*NAMES, "unknown"]), **kind)
         overdue = self.overdue()
+        has_room = ticket.may_start and not self.is_full(ticket.model)
         self.waiting.add(ticket)
-        self.put("submit", ticket)
+        effects = self.put("submit", ticket)
+        assert not has_room or refused(ticket, 429, "concurrency_limit") not in effects, "refused in spite of room"
         if ticket in self.serving and self.evict is exclusive:
             assert not overdue - {ticket.model}, "a newcomer was served before somebody overdue"
+
+    def is_full(self, name: str) -> bool:
+        """I3: neither more nor fewer are let in than the two numbers say."""
+        model = self.scheduler._models.get(name)
+        return model is not None and model.admitted >= model.spec.concurrency + model.spec.max_waiting
 
     def overdue(self) -> Set[str]:
         """Whose patience was at an end when the machine last looked, and who waits for nothing but room."""
@@ -250,11 +293,35 @@ class World:
         self.now += self.pick([0.5, 20.0])
 
     def unload(self) -> None:
+        self.end_models()
+
+    def drain(self) -> None:
+        self.end_models(drain_timeout=self.pick([0.0, 2.0, 1000.0]))
+
+    def end_models(self, **options) -> None:
         names = self.pick([None, ["a"], ["b", "c"], ["d", "unknown"]])
         due = {(name, process.gen) for name, process in self.alive.items() if names is None or name in names}
         completion = Completion()
         self.completions[completion] = due
-        self.put("unload", completion, names)
+        self.put("unload", completion, names, **options)
+
+    def cancel_load(self) -> None:
+        name = self.pick([*NAMES, "unknown"])
+        self.put("on_timer")        # what is overdue is not this order's doing
+        process = self.alive.get(name)
+        failures = self.failures(name)
+        if process is None or process.state is not State.STARTING:
+            assert not self.put("cancel_load", name), "only a load is cancelled"
+            return
+        waiting = [ticket for ticket in self.waiting if ticket.model == name]
+        effects = self.put("cancel_load", name)
+        assert process.state is State.STOPPING and self.stopped_by[name] is Cause.CANCELLED
+        assert all(refused(ticket, 503, "load_cancelled") in effects for ticket in waiting)
+        assert self.failures(name) == failures, "nobody failed"
+
+    def failures(self, name: str) -> int:
+        model = self.scheduler._models.get(name)
+        return 0 if model is None else model.crashes.failures
 
     def reload(self) -> None:
         kept = [name for name in NAMES if self.pick([True, True, True, False])]
@@ -293,8 +360,9 @@ class World:
 
 
 ACTIONS = [World.submit] * 10 + [World.release] * 8 + [World.become_ready] * 5 + [World.exit] * 4 + [World.wait] * 3 + [
-    World.cancel, World.cancel, World.load, World.end_again, World.fail_start, World.report_late, World.oversleep]
-RARE = [World.unload, World.reload]
+    World.cancel, World.cancel, World.load, World.end_again, World.fail_start, World.report_late, World.oversleep,
+    World.cancel_load]
+RARE = [World.unload, World.drain, World.reload]
 
 
 def test_random_walk():

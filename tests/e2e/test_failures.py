@@ -25,6 +25,7 @@ def program():
         "narrow": demo(concurrencyLimit=1),
         "wide": demo(),
         "stubborn": demo("--ignore-sigterm", unloadTimeout=1),
+        "hung": demo(unloadTimeout=1),
     }
     groups = {"all": {"swap": False, "exclusive": False, "members": list(models)}}
     selectors = {"spread": {"strategy": "spillover", "targets": ["narrow", "wide"], "settings": {"spillover": 5}}}
@@ -194,6 +195,34 @@ def test_who_leaves_in_the_middle_frees_the_model(program):
             stream.readline()
         assert any(b"cancelled" in line for line in log)
     assert program.pid_of("wide") == pid
+
+
+def test_a_model_that_hangs_is_unloaded_within_its_grace(program):
+    pid = int(program.pid_of("hung"))
+    os.kill(pid, signal.SIGSTOP)
+    assert program.ask("POST", "/api/models/unload/hung", timeout=10).body == b"OK" and not is_alive(pid)
+
+
+def test_a_swap_from_one_that_ignores_sigterm_takes_its_grace_and_no_longer():
+    with run_program({"models": {"a": demo("--ignore-sigterm", unloadTimeout=1), "b": demo()}}) as program:
+        pid = int(program.pid_of("a"))
+        # The bound is far below the 120 s of a health check, which is not the measure of a stop.
+        assert said(program.ask("POST", "/v1/chat/completions", chat("b"), timeout=10)) == "You said: hello"
+        assert not is_alive(pid) and program.running() == {"b": "ready"}
+
+
+def test_an_unload_may_wait_for_requests(program):
+    pid = int(program.pid_of("breaking"))
+    with program.stream("POST", "/v1/chat/completions", chat("breaking", "x " * 60, stream=True)) as stream:
+        stream.readline()
+        busy = program.ask("POST", "/api/models/unload/breaking?mode=idle")
+        assert (busy.status, busy.error["code"]) == (409, "model_busy") and "breaking" in busy.error["message"]
+        pending = Pending(program, "POST", "/api/models/unload/breaking?mode=drain")
+        later = Pending(program, "POST", "/v1/chat/completions", chat("breaking"))
+        assert stream.read().endswith(b"data: [DONE]\n\n")
+    assert pending.answer().body == b"OK" and not is_alive(pid)
+    assert later.answer().status == 200
+    assert program.ask("POST", "/api/models/unload/breaking?mode=gently").status == 400
 
 
 def test_one_that_will_not_stop_delays_nobody_else(program):

@@ -4,6 +4,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import re
 import threading
 import time
 from typing import Any, Dict, List
@@ -519,7 +520,10 @@ def test_favicon_and_pages(program):
     assert page.status == 200 and b"llamaswap" in page.body
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
     assert program.ask("GET", "/ui/", headers={"If-None-Match": page.headers["ETag"]}).status == 304
-    assert program.ask("GET", "/ui/models").body == page.body
+    assert program.ask("GET", "/ui/models").headers["Location"] == "./#/models"
+    build = re.search(rb'src="([0-9a-f]{12})/', page.body)[1].decode()
+    script = program.ask("GET", f"/ui/{build}/js/main.js", headers={"Accept-Encoding": "gzip"})
+    assert "immutable" in script.headers["Cache-Control"] and script.headers["Content-Encoding"] == "gzip"
     assert program.ask("GET", "/ui/nothing.js").status == program.ask("GET", "/ui/%2e%2e/setup.py").status == 404
     assert program.ask("GET", "/ui").headers["Location"] == program.ask("GET", "/").headers["Location"] == "/ui/"
 
@@ -555,8 +559,9 @@ def test_one_right_key_is_enough_and_goes_no_further(locked, headers):
     {"Authorization": "Basic !"}, basic(""), {"X-Api-Key": "SESAME"}, {"Cookie": "key=sesame"},
 ])
 def test_no_right_key(locked, headers):
-    for method, path in (("POST", "/v1/chat/completions"), ("GET", "/v1/models"), ("GET", "/ui/"), ("GET", "/logs"),
-                         ("GET", "/upstream/m/"), ("POST", "/api/models/unload"), ("GET", "/comfyui/")):
+    for method, path in (("POST", "/v1/chat/completions"), ("GET", "/v1/models"), ("GET", "/api/events"),
+                         ("GET", "/logs"), ("GET", "/upstream/m/"), ("POST", "/api/models/unload"),
+                         ("GET", "/comfyui/")):
         answer = locked.ask(method, path, b"", headers)
         assert answer.status == 401 and answer.headers["WWW-Authenticate"] == 'Basic realm="llama-swap"'
         assert answer.error["code"] == "unauthorized"
@@ -565,7 +570,8 @@ def test_no_right_key(locked, headers):
 
 
 def test_open_without_a_key(locked):
-    for path, status in (("/", 302), ("/health", 200), ("/wol-health", 200), ("/favicon.ico", 200), ("/upstream", 302)):
+    for path, status in (("/", 302), ("/ui/", 200), ("/health", 200), ("/wol-health", 200), ("/favicon.ico", 200),
+                         ("/upstream", 302)):
         assert locked.ask("GET", path).status == status
     assert locked.ask("OPTIONS", "/v1/chat/completions").status == 204
     preflight = {"Origin": "http://page.example", "Access-Control-Request-Method": "POST"}

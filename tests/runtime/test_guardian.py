@@ -16,6 +16,7 @@ import pytest
 from llamaswap.runtime import guardian as guarding
 from llamaswap.runtime import proctree
 from llamaswap.runtime.guardian import Guardian
+from tests.support.container import Container
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="reads /proc")
 
@@ -40,7 +41,8 @@ class Reports:
 guardian = Guardian(state_path=sys.argv[2] or None)
 guardian.start()
 launcher = Launcher(logs=LogBook(), environ=os.environ, guardian=guardian)
-model = Model(id="m", argv=("sh", "-c", sys.argv[1]), proxy="http://192.0.2.1:9")
+model = Model(id="m", argv=("sh", "-c", sys.argv[1]), proxy="http://192.0.2.1:9", cmd_stop=sys.argv[3],
+              env=("WHERE=with spaces\\nand lines", "EMPTY="))
 running = launcher.start(model, 1, Reports())
 while running.pid is None: time.sleep(0.005)
 time.sleep(0.3)
@@ -68,9 +70,9 @@ def start_parent():
     parents: List[subprocess.Popen] = []
     started = set()
 
-    def start(script: str = FAMILY, state_path: str = "") -> Any:
-        parent = subprocess.Popen([sys.executable, "-c", PARENT, script, state_path], stdin=subprocess.PIPE, cwd=ROOT,
-                                  stdout=subprocess.PIPE, env=dict(os.environ, PYTHONPATH=ROOT))
+    def start(script: str = FAMILY, state_path: str = "", stop: str = "", cwd: str = ROOT) -> Any:
+        parent = subprocess.Popen([sys.executable, "-c", PARENT, script, state_path, stop], stdin=subprocess.PIPE,
+                                  stdout=subprocess.PIPE, env=dict(os.environ, PYTHONPATH=ROOT), cwd=cwd)
         parents.append(parent)
         guard, leader, program = parent.stdout.readline().decode().split()
         start = proctree.start_of(int(leader))
@@ -132,6 +134,161 @@ def test_strangers_live_on(start_parent):
     finally:
         stranger.kill()
         stranger.wait(5)
+
+
+# --- what only a stop command reaches ---
+
+@pytest.fixture
+def container(tmp_path):
+    made = Container(tmp_path)
+    yield made
+    made.remove()
+
+
+def test_a_container_does_not_survive_a_killed_parent(start_parent, container):
+    # By a relative path: from where llamaswap was started.
+    parent, guard, tree = start_parent(container.launch + "; exec sleep 300", stop="sh stop.sh ${PID} 'an argument'",
+                                       cwd=str(container.folder))
+    (leader,) = tree
+    assert container.pid not in tree
+    end(parent)
+    eventually(lambda: not any(map(is_alive, tree | {guard, container.pid})))
+    *seen, ignored, _ = container.mark.read_text().split("|")
+    assert seen == [str(leader), "an argument", "with spaces\nand lines", "", "", str(container.folder)]
+    assert not any(int(ignored, 16) >> (number - 1) & 1 for number in (1, 2, 13, 15, 25))
+
+
+def test_without_its_stop_command_the_container_would_live(start_parent, container):
+    parent, guard, tree = start_parent(container.launch + "; exec sleep 300")
+    assert is_alive(container.pid)
+    end(parent)
+    eventually(lambda: not any(map(is_alive, tree | {guard})))
+    assert is_alive(container.pid) and not container.mark.exists()
+
+
+def test_a_stop_command_that_hangs_does_not_keep_the_tree_alive(start_parent, tmp_path):
+    parent, guard, tree = start_parent("trap '' TERM; exec sleep 300", stop=hanging(tmp_path / "pid"))
+    end(parent)
+    eventually(lambda: not any(map(is_alive, tree)))
+    command = int((tmp_path / "pid").read_text())
+    assert is_alive(command), "a container may take longer than our own processes"
+    os.kill(command, signal.SIGKILL)
+    eventually(lambda: not is_alive(guard))
+
+
+def test_a_stop_command_goes_before_the_signals(start_parent, tmp_path):
+    parent, guard, tree = start_parent(
+        f"trap 'touch {tmp_path}/disturbed; exit' TERM; while :; do sleep 0.05; done",
+        stop=f"sh -c 'sleep 0.2; [ -e {tmp_path}/disturbed ] || touch {tmp_path}/first'")
+    end(parent)
+    eventually((tmp_path / "first").exists)
+    eventually(lambda: not any(map(is_alive, tree | {guard})))
+
+
+def hanging(pid_file: Path) -> str:
+    return f"sh -c 'echo $$ > {pid_file}; exec sleep 300'"
+
+
+def test_a_stop_command_has_an_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(proctree, "GUARD_STOP_PATIENCE", 0.2)
+    monkeypatch.setattr(proctree, "GUARD_HEAD_START", 0.1)
+    environ = dict(os.environ)
+    words = guarding._stop_words(["sh", "-c", f"trap '' TERM; echo $$ > {tmp_path}/pid; while :; do sleep 0.05; done"],
+                                 environ)
+    here = os.getcwd()
+    try:
+        proctree._end_trees({1_000_000_000: 5}, {1_000_000_000: list(words)}, "nobody-")
+        assert (tmp_path / "pid").exists(), "the leader is gone; what it stood for may not be"
+        eventually(lambda: not is_alive(int((tmp_path / "pid").read_text())))
+    finally:
+        os.chdir(here)
+
+
+def test_a_stop_command_is_not_run_for_a_recycled_pid(tmp_path):
+    words = guarding._stop_words(["touch", str(tmp_path / "run")], dict(os.environ))
+    proctree._end_trees({os.getpid(): 5}, {os.getpid(): list(words)}, "nobody-")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_stop_command_that_cannot_be_started_spares_nobody(start_parent, tmp_path):
+    program = tmp_path / "stop"
+    program.write_text("no program")
+    program.chmod(0o755)
+    parent, guard, tree = start_parent("sleep 300", stop=str(program))
+    program.unlink()
+    end(parent)
+    eventually(lambda: not any(map(is_alive, tree | {guard})))
+
+
+def test_those_without_a_stop_command_do_not_wait_for_the_others(start_parent, tmp_path):
+    """Two models of one program, so the markers of both begin the same: the second, deaf one is gone before the first
+    hears of a signal."""
+    second_pid, early = tmp_path / "second", tmp_path / "early"
+    (tmp_path / "second.sh").write_text(f"trap '' TERM; echo $$ > {second_pid}; exec sleep 300")
+    (tmp_path / "first.sh").write_text(
+        f"heard() {{ grep -q '^State:.[RSD]' /proc/$(cat {second_pid})/status && touch {early}; exit; }}\n"
+        "trap heard TERM; while :; do sleep 0.05; done")
+    other = PARENT.replace("print(", f'second = launcher.start(Model(id="n", argv=("sh", "{tmp_path}/second.sh"), '
+                           'proxy="http://192.0.2.1:9"), 1, Reports())\nwhile second.pid is None: time.sleep(0.005)\n'
+                           "time.sleep(0.3)\nprint(second.pid, ")
+    parent = subprocess.Popen([sys.executable, "-c", other, f"exec sh {tmp_path}/first.sh", "",
+                               hanging(tmp_path / "stop")], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              env=dict(os.environ, PYTHONPATH=ROOT))
+    with parent.stdin, parent.stdout:
+        second, guard, first = map(int, parent.stdout.readline().split()[:3])
+        end(parent)
+        eventually(lambda: not is_alive(second) and not is_alive(first))
+        os.kill(int((tmp_path / "stop").read_text()), signal.SIGKILL)
+        eventually(lambda: not is_alive(guard))
+    assert not early.exists()
+
+
+def test_stop_commands_are_told_again_to_the_next_child(start_parent, container):
+    parent, guard, tree = start_parent(container.launch + "; exec sleep 300", stop=container.stop)
+    time.sleep(guarding.MIN_LIFE)        # younger ones are not replaced
+    os.kill(guard, signal.SIGKILL)
+    eventually(lambda: any(proctree.read(f"/proc/{pid}/comm") == b"model-guardian\n"
+                           for pid in all_children(parent.pid) if pid != guard))
+    end(parent)
+    eventually(lambda: not any(map(is_alive, tree | {container.pid})))
+
+
+def all_children(parent: int) -> List[int]:
+    return [row.pid for row in proctree.read_table().values() if row.ppid == parent and row.is_alive()]
+
+
+def test_what_has_ended_is_not_stopped_again(tmp_path):
+    """Not even when its pid comes back, for a model without a stop command."""
+    state = tmp_path / "state.json"
+    guardian = Guardian(state_path=str(state))
+    guardian.start()
+    sleeper = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    try:
+        start = proctree.start_of(sleeper.pid)
+        guardian.watch(sleeper.pid, start, stop=["touch", str(tmp_path / "run")])
+        assert len(json.loads(state.read_text())["stops"]) == 1
+        guardian.forget(sleeper.pid)
+        guardian.watch(sleeper.pid, start)
+        assert json.loads(state.read_text())["stops"] == {}
+        guardian.close()
+        assert sleeper.wait(5) and not (tmp_path / "run").exists()
+    finally:
+        sleeper.kill()
+        sleeper.wait(5)
+
+
+@pytest.mark.parametrize("stop", [["/nonexistent/stop"], ["sh", "-c", "x" * 20_000], ["sh", "a\0b"]])
+def test_stop_commands_that_cannot_be_passed_on(stop, caplog):
+    assert guarding._stop_words(stop, dict(os.environ)) == ()
+    assert "cannot be run if llamaswap is killed" in caplog.text
+
+
+def test_the_path_of_a_stop_command_is_that_of_the_model(tmp_path):
+    (tmp_path / "halt-it").write_text("#!/bin/sh\n")
+    (tmp_path / "halt-it").chmod(0o755)
+    words = guarding._stop_words(["halt-it", "now"], {**os.environ, "PATH": str(tmp_path), "LLAMASWAP_TREE": "x-1:y-2"})
+    assert words == (b"y-2", os.fsencode(os.getcwd()), os.fsencode(tmp_path / "halt-it"), b"2", b"halt-it", b"now",
+                     b"PATH=" + os.fsencode(tmp_path))
 
 
 # --- the child itself ---
@@ -209,7 +366,7 @@ def test_one_that_stopped_reading_is_replaced_without_harm(guardian, monkeypatch
         eventually(lambda: has_settled(guardian))
         first = guardian.pid
         os.kill(first, signal.SIGSTOP)
-        for _ in range(20_000):
+        for _ in range(200_000):
             guardian.forget(1_000_000)
             if guardian.pid != first:
                 break
@@ -293,6 +450,49 @@ def test_the_next_start_reaps_what_even_the_guardian_could_not(start_parent, tmp
     assert not any(map(is_alive, tree))
     assert not state.exists()
     assert guardian.reap_leftovers() == 0
+
+
+def test_the_next_start_runs_the_stop_commands_that_nobody_could(start_parent, container, tmp_path, monkeypatch):
+    """A service manager kills the whole control group, the guardian included, and keeps our directory."""
+    state = guarding.default_state_path({"STATE_DIRECTORY": f"{tmp_path}:/elsewhere"})
+    parent, guard, tree = start_parent(container.launch + "; exec sleep 300", state, container.stop,
+                                       str(container.folder))
+    os.kill(guard, signal.SIGKILL)
+    end(parent)
+    for pid in tree:
+        os.kill(pid, signal.SIGKILL)
+    assert is_alive(container.pid) and os.stat(state).st_mode & 0o777 == 0o600
+    here = os.getcwd()
+    assert Guardian(state_path=state).reap_leftovers() == 0
+    assert not is_alive(container.pid) and not os.path.exists(state) and os.getcwd() == here
+    container.mark.unlink()
+    assert Guardian(state_path=state).reap_leftovers() == 0 and not container.mark.exists()
+
+
+def test_a_state_directory_is_only_used_when_there_is_one():
+    assert guarding.default_state_path({}) is None
+    assert guarding.default_state_path({"STATE_DIRECTORY": ""}) is None
+    assert guarding.default_state_path({"STATE_DIRECTORY": "/var/lib/llamaswap"}) == "/var/lib/llamaswap/running.json"
+
+
+@pytest.mark.parametrize("change", [
+    "writable", {"stops": None}, {"stops": {"1000000000": []}}, {"boot": "another"}, {"trees": [[1, 5]]},
+    {"stops": {"1000000000": ["t", "/", "/bin/touch", "9", "touch"]}},
+    {"stops": {"1000000000": ["t", "/", "/bin/touch", "x", "touch"]}}])
+def test_commands_of_a_record_that_cannot_be_trusted_are_not_run(tmp_path, change):
+    state = tmp_path / "state.json"
+    namespace, pid, start = proctree.program_id().split(".")
+    touch = ["t", str(tmp_path), shutil.which("touch"), "2", "touch", "run"]
+    record = {"program": f"{namespace}.{pid}.{int(start) - 1}", "boot": guarding._boot_id(),
+              "trees": [[1_000_000_000, 5]], "stops": {"1000000000": touch}}
+    state.write_text(json.dumps(record if change == "writable" else dict(record, **change)))
+    state.chmod(0o622 if change == "writable" else 0o600)
+    assert Guardian(state_path=str(state)).reap_leftovers() == 0
+    assert not (tmp_path / "run").exists()
+    state.write_text(json.dumps(record))
+    state.chmod(0o600)
+    assert Guardian(state_path=str(state)).reap_leftovers() == 0
+    assert (tmp_path / "run").exists() and not state.exists()
 
 
 def test_a_living_program_loses_nothing(start_parent, tmp_path):

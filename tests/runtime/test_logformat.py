@@ -34,13 +34,32 @@ EXPECTED = {
 }
 
 
+EXPECTED_IN_CENTRAL_EUROPE = {      # on Saturday, 6 July 2024, at five past twelve in the night
+    "ansic": "Sat Jul  6 00:05:09 2024", "unixdate": "Sat Jul  6 00:05:09 CEST 2024",
+    "rubydate": "Sat Jul 06 00:05:09 +0200 2024", "rfc822": "06 Jul 24 00:05 CEST", "rfc822z": "06 Jul 24 00:05 +0200",
+    "rfc850": "Saturday, 06-Jul-24 00:05:09 CEST", "rfc1123": "Sat, 06 Jul 2024 00:05:09 CEST",
+    "rfc1123z": "Sat, 06 Jul 2024 00:05:09 +0200", "rfc3339": "2024-07-06T00:05:09+02:00",
+    "rfc3339nano": "2024-07-06T00:05:09.007+02:00", "kitchen": "12:05AM", "stamp": "Jul  6 00:05:09",
+    "stampmilli": "Jul  6 00:05:09.007", "stampmicro": "Jul  6 00:05:09.007000",
+    "stampnano": "Jul  6 00:05:09.007000000",
+}
+
+
 def test_every_format(zone):
-    assert set(EXPECTED) == set(_FORMATS)
-    if zone == "UTC":
-        assert {name: format_time(pattern, EPOCH) for name, pattern in _FORMATS.items()} == EXPECTED
-    else:
-        assert format_time(_FORMATS["rfc3339"], EPOCH) == "2023-11-14T23:13:23+01:00"
-        assert format_time(_FORMATS["rfc1123"], EPOCH).endswith("CET")
+    expected, epoch = (EXPECTED, EPOCH) if zone == "UTC" else (EXPECTED_IN_CENTRAL_EUROPE, 1_720_217_109.007)
+    assert {name: format_time(pattern, epoch) for name, pattern in _FORMATS.items()} == expected
+
+
+@pytest.mark.parametrize("hour, shown", [(0, "12:05AM"), (1, "1:05AM"), (11, "11:05AM"), (12, "12:05PM"),
+                                         (13, "1:05PM"), (23, "11:05PM")])
+def test_the_kitchen_clock(monkeypatch, hour, shown):
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    try:
+        assert format_time(_FORMATS["kitchen"], hour * 3600 + 300) == shown
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_a_whole_second_has_no_fraction(zone):
@@ -69,6 +88,16 @@ def test_json(zone):
     found = json.loads(line(make_formatter("json", ""), logging.WARNING, fields={"model": "m", "odd": object}))
     assert (found["level"], found["msg"], found["model"]) == ("warn", "said so", "m")
     assert found["time"].startswith("2023-11-14T2")
+
+
+def test_values_that_a_message_names_are_keys():
+    class Named(str):
+        names = ("who", "count")
+
+    found = json.loads(line(make_formatter("json", ""), message=Named("%s came %d times"), args=("Eve", 3)))
+    assert (found["msg"], found["who"], found["count"]) == ("Eve came 3 times", "Eve", 3)
+    assert line(make_formatter("text", ""), message=Named("%s came %d times"), args=("Eve", 3)).endswith("3 times")
+    assert json.loads(line(make_formatter("json", ""), args=({"so": 1},)))["msg"].startswith("said")
 
 
 def test_a_traceback_stays_with_its_line():

@@ -235,3 +235,99 @@ def test_a_log_call_with_wrong_arguments_harms_nobody(capsys):
     logger.error("%d", "not a number")
     assert book.proxy.history() == b""
     assert "not a number" in capsys.readouterr().err
+
+
+# --- readers who come by from time to time ---
+
+def test_reading_what_came_since():
+    ring = LogRing(20)
+    ring.append(b"one\n")
+    place = ring.end()
+    assert place == (4, 1) and ring.read_since(place) == (b"", place, 0, 0)
+    ring.append(b"two\nthr")
+    news = ring.read_since(place)
+    assert news == (b"two\nthr", (11, 2), 0, 0) and news.place == ring.end()
+    assert ring.end_offset == 11 and ring.between(4, 8) == b"two\n"
+    ring.append(b"ee\n" + b"line\n" * 5)
+    lost = ring.read_since(news.place)
+    assert lost == (b"line\n" * 4, (39, 8), 8, 2), "the rest of the third line, and one more"
+    assert lost.place == ring.end() and ring.between(0, 24) == b"line\n" and ring.between(0, 5) == b""
+
+
+def test_lines_are_counted_whatever_the_pieces():
+    ring, lines, seen, lost = LogRing(100), 0, 0, 0
+    place = ring.end()
+    for size in [1, 30, 7, 99, 3, 250, 100, 101, 2] * 20:
+        ring.append(b"a" * (size - 1) + b"\n")
+        lines += 1
+        if lines % 3 == 0:
+            data, place, _, lost_lines = ring.read_since(place)
+            seen, lost = seen + data.count(b"\n"), lost + lost_lines
+    assert (seen + lost, place.line) == (lines, lines)
+
+
+def test_what_slow_readers_lost_is_counted_also_after_they_left():
+    book = LogBook()
+    slow = book.proxy.subscribe(max_bytes=10)
+    book.add_proxy_line(b"x" * 29 + b"\n")
+    assert book.dropped == book.proxy.dropped == 20
+    slow.close()
+    slow.close()
+    assert book.dropped == 20
+
+
+# --- runs ---
+
+def test_everything_is_in_one_ring_whatever_is_shown():
+    book = LogBook(to_stdout="none")
+    book.add_proxy_line(b"p\n")
+    book.add_model_output("m", b"m\n")
+    assert book.everything.history() == b"p\nm\n"
+
+
+def test_runs_of_a_model():
+    book = LogBook()
+    assert book.runs("m") == [] and book.run_text("m", 1) is None and book.tail("m", 5) == "" == book.last_line("m")
+    book.begin_run("m", 1)
+    book.add_model_output("m", b"first\nlast words\n")
+    book.end_run("m", 1, "exit code 1")
+    assert book.tail("m", 1) == "last words" and book.tail("m", 9) == "first\nlast words" and book.tail("m", 0) == ""
+    assert "run 1 ended: exit code 1" in book.model("m").history().decode()
+    assert "run 1 ended" not in book.upstream.history().decode()
+    book.begin_run("m", 2)
+    assert book.tail("m", 5) == "", "a run that has said nothing has no last words of another"
+    assert [run.generation for run in book.runs("m")] == [1, 2] and book.run_text("m", 1) == b"first\nlast words\n"
+    book.end_run("m", 9, "unknown")
+
+
+def test_the_last_line_says_something():
+    book = LogBook()
+    book.begin_run("m", 1)
+    book.add_model_output("m", b"loading 1 %\r\x1b[32mloading \x1b]8;;x\x0799 %\x1b[0m\n\n  \x1b[0m\n")
+    assert book.last_line("m") == "loading 99 %"
+    book.add_model_output("m", b"y" * 1000 + b"\n")
+    assert len(book.last_line("m")) == 300
+
+
+def test_without_a_run_the_tail_is_what_there_is():
+    book = LogBook()
+    book.add_model_output("m", b"a\nb\n")
+    assert book.tail("m", 1) == "b"
+
+
+def test_files_get_what_the_rings_get():
+    seen = []
+
+    class Files:
+        dropped = 7
+
+        def put(self, source, data):
+            seen.append((source, data))
+
+    book = LogBook(files=Files())
+    book.begin_run("m", 1)
+    book.add_model_output("m", b"x\n")
+    book.add_proxy_line(b"y\n")
+    book.end_run("m", 1, "exit code 0")
+    assert seen[:2] == [("m", b"x\n"), ("", b"y\n")] and seen[2][0] == "m" and b"run 1 ended" in seen[2][1]
+    assert book.dropped == 7

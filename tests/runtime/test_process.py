@@ -180,7 +180,9 @@ def test_from_start_to_stop(start, reports, book):
     assert reports.wait("exit") == ("exit", 1, 0, "exited as asked")
     assert running.exit_code == 0 and not accepts(port_of(running.model))
     assert reports.kinds() == ["ready", "exit"]
-    assert b"listening" in book.model("m").history() == book.upstream.history()
+    assert b"listening" in book.run_text("m", 1) == book.upstream.history()
+    assert "run 1 ended: exited with code 0 as asked after" in book.model("m").history().decode()
+    assert [(run.generation, run.reason) for run in book.runs("m")] == [(1, "exited with code 0 as asked")]
 
 
 def test_start_returns_at_once_and_threads_are_named(start, reports):
@@ -227,13 +229,13 @@ def test_the_environment(reports):
 def test_both_outputs_are_one_in_order(start, reports, book):
     start(make("sh", "-c", "for i in 1 2 3; do echo out $i; echo err $i >&2; done; printf 'no newline'"))
     reports.wait("exit")
-    assert book.model("m").history() == b"out 1\nerr 1\nout 2\nerr 2\nout 3\nerr 3\nno newline"
+    assert book.run_text("m", 1) == b"out 1\nerr 1\nout 2\nerr 2\nout 3\nerr 3\nno newline"
 
 
 def test_a_flood_of_output_is_drained_and_bounded(start, reports, book):
     running = start(make("sh", "-c", "yes | head -c 20000000; echo the end"))
     assert reports.wait("exit", 60)[2] == 0
-    assert book.model("m").history().endswith(b"y\nthe end\n")
+    assert book.run_text("m", 1).endswith(b"y\nthe end\n")
     assert len(book.model("m").history()) <= 100 * 1024
     assert running.tail(1) == "the end" and len(running.tail(10**6)) <= 2 * 65536
 
@@ -530,15 +532,17 @@ def test_the_guardian_is_told(reports, book):
     told: List[Any] = []
 
     class Told(Guardian):
-        def watch(self, pid: int, start: int) -> None:
-            told.append(("watch", pid, start))
+        def watch(self, pid: int, start: int, *, stop: Any = (), environ: Any = None) -> None:
+            told.append(("watch", pid, start, list(stop), environ["WHO"]))
 
         def forget(self, pid: int) -> None:
             told.append(("forget", pid, is_alive(pid), proctree.start_of(pid)))
 
-    running = Launcher(logs=book, environ=ENVIRON, guardian=Told()).start(make("sleep", "0.2"), 1, reports)
+    model = make("sleep", "0.2", cmd_stop="halt ${PID} 'at once'", env=("WHO=me",))
+    running = Launcher(logs=book, environ=ENVIRON, guardian=Told()).start(model, 1, reports)
     reports.wait("exit")
-    (_, pid, since), (_, same, was_alive, held) = told
+    (_, pid, since, stop, who), (_, same, was_alive, held) = told
+    assert (stop, who) == (["halt", str(pid), "at once"], "me")
     assert pid == same == running.pid and not was_alive
     assert since == held != 0, "forgotten while the pid was still held by the zombie"
 

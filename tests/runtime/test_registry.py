@@ -115,7 +115,7 @@ class Hearing:
 
 
 def models(names: str, **fields: Any) -> Dict[str, Model]:
-    return {name: Model(name, **{"argv": (name,), **fields}) for name in names}
+    return {name: Model(name, **{"argv": (name,), "proxy": "http://127.0.0.1:1", **fields}) for name in names}
 
 
 @pytest.fixture
@@ -279,6 +279,64 @@ def test_another_thread_may_cancel_a_wait(make):
     assert registry.status("a").queued == 0
 
 
+def test_a_wait_ends_with_the_fault_of_who_ended_it(make):
+    registry = make(launcher=manual())
+    with registry.lease("a") as lease:
+        lease.cancel(UpstreamFault("by the operator", code="cancelled"))
+        with pytest.raises(UpstreamFault) as ended:
+            lease.wait(PATIENCE)
+    assert ended.value.code == "cancelled"
+
+
+def test_a_load_is_cancelled_for_everybody_who_waits(make):
+    launcher, heard = manual(), Hearing()
+    registry = make(launcher=launcher, tell=heard)
+    load = registry.load("a")
+    with registry.lease("a") as lease:
+        process = launcher.process("a")
+        assert not registry.cancel_load("b") and not registry.cancel_load("nobody")
+        assert registry.cancel_load("a") and not registry.cancel_load("a")
+        for waiting in (load, lease):
+            with pytest.raises(Refused) as refused:
+                waiting.wait(PATIENCE)
+            assert (refused.value.status, refused.value.code) == (503, "load_cancelled")
+            assert ("x-should-retry", "false") in refused.value.headers and refused.value.retry_after is None
+    heard.await_state("a", "stopping")
+    process.exit(-15)
+    heard.await_state("a", "stopped")
+    assert process.stops == [10] and registry.status("a").last_error is None
+    assert not any(isinstance(event, ModelFailed) for event in heard.events)
+    with registry.lease("a") as lease:
+        launcher.process("a", 2).ready()
+        assert lease.wait(PATIENCE) and not registry.cancel_load("a")
+        assert registry.status("a").state == "ready"
+
+
+def test_a_load_cancelled_before_its_process_exists(make):
+    """The launcher is still at it; what it makes is stopped as soon as it is there."""
+    launcher = manual()
+    begun, go_on = threading.Event(), threading.Event()
+    start = launcher.start
+
+    def slow_start(*arguments):
+        begun.set()
+        assert go_on.wait(PATIENCE)
+        return start(*arguments)
+    launcher.start = slow_start
+    registry = make(launcher=launcher)
+    load = registry.load("a")
+    assert begun.wait(PATIENCE) and registry.cancel_load("a")
+    with pytest.raises(Refused):
+        load.wait(PATIENCE)
+    launcher.is_willing = True      # it stops when told to
+    go_on.set()
+    deadline = time.monotonic() + PATIENCE
+    while registry.status("a").state != "stopped":
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    assert not launcher.alive and registry.status("a").last_error is None
+
+
 def test_cancel_of_a_granted_lease_is_a_release(make):
     registry = make()
     with registry.lease("a") as lease:
@@ -314,6 +372,46 @@ def test_progress_says_why(make):
             rest = list(steps)
             assert second.wait(0) is not None
             assert {step.phase for step in rest} <= {"draining", "stopping", "loading"}
+
+
+def test_others_see_at_once_where_a_lease_stands(make):
+    launcher = manual()
+    registry = make(launcher=launcher)
+    with registry.lease("a") as lease:
+        seen = lease.progress_now()
+        assert (seen.phase, seen.position, seen.reason) == ("loading", 1, "a is loading") and seen.elapsed >= 0
+        launcher.process("a").ready()
+        lease.wait(PATIENCE)
+        assert (lease.progress_now().phase, lease.progress_now().position) == ("ready", 0)
+    assert lease.progress_now().phase == "done"
+    unasked = registry.lease("a")
+    assert (unasked.progress_now().phase, unasked.waited, unasked.load_seconds) == ("new", 0, 0)
+
+
+def test_a_wait_is_divided(make):
+    launcher = manual()
+    registry = make(launcher=launcher)
+    now = [0.0]
+    registry.clock = lambda: now[0]
+    with registry.lease("a") as first:
+        now[0] = 2.0
+        assert (first.waited, first.queue_seconds, first.load_seconds) == (2, 0, 2)
+        launcher.process("a").ready()
+        first.wait(PATIENCE)
+        with registry.lease("b") as second:
+            now[0] = 5.0
+            assert (second.waited, second.queue_seconds, second.load_seconds) == (3, 3, 0)
+            first.cancel()
+            launcher.process("a").exit()
+            launcher.process("b")
+            now[0] = 9.0
+            launcher.process("b").ready()
+            second.wait(PATIENCE)
+            now[0] = 50.0
+            assert (second.waited, second.queue_seconds, second.load_seconds) == (7, 3, 4)
+        assert (first.waited, first.queue_seconds, first.load_seconds) == (2, 0, 2)
+        with registry.lease("b") as third:
+            assert (third.waited, third.queue_seconds, third.load_seconds) == (0, 0, 0)
 
 
 def test_progress_raises_when_refused(make):
@@ -364,6 +462,65 @@ def test_unload_waits_only_as_long_as_asked_and_a_kill_follows(make):
     assert (process.stops, process.kills) == ([0.05], 1)
 
 
+def test_a_drain_waits_for_requests_and_who_comes_gets_the_next_generation(make):
+    registry = make()
+    with registry.lease("a") as lease:
+        lease.wait(PATIENCE)
+        gone = registry.begin_unload(["a"], mode="drain")
+        assert not gone.is_set() and registry.status("a").leaving
+        with registry.lease("a") as later:
+            assert next(later.progress(0.01)).reason == "a finishes its requests to be unloaded"
+            lease.cancel()
+            assert later.wait(PATIENCE).endpoint == ("a", 2)
+            assert gone.wait(PATIENCE)
+        assert not lease.has_crashed(PATIENCE)
+
+
+def test_a_drain_has_an_end(make):
+    registry = make()
+    with registry.lease("a") as lease:
+        lease.wait(PATIENCE)
+        assert registry.unload(mode="drain", drain_timeout=0.01, timeout=PATIENCE)
+    assert registry.status("a").state == "stopped"
+
+
+def test_what_is_in_use_is_not_unloaded_as_idle(make):
+    registry = make(evict=together)
+    assert registry.load("b").wait(PATIENCE)
+    with registry.lease("a") as lease:
+        lease.wait(PATIENCE)
+        with pytest.raises(ClientFault) as busy:
+            registry.unload(mode="idle")
+        assert (busy.value.status, busy.value.code, busy.value.message) == (409, "model_busy", "in use: a")
+        assert registry.status("b").state == "ready", "all or nothing"
+    assert registry.unload(iter("ab"), mode="idle", timeout=PATIENCE)
+    assert not registry._launcher.alive
+
+
+def test_the_waiting_room(make):
+    registry = make("a", concurrency_limit=1, max_waiting=3)
+    served: List[int] = []
+
+    def client(number: int) -> None:
+        with registry.lease("a") as lease:
+            lease.wait(PATIENCE)
+            assert registry.status("a").in_flight == 1
+            served.append(number)
+    with registry.lease("a") as first:
+        first.wait(PATIENCE)
+        threads = [spawn(f"client-{number}", client, number) for number in range(3)]
+        deadline = time.monotonic() + PATIENCE
+        while registry.status("a").queued < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        with pytest.raises(Refused, match="waiting room of a is full") as full, registry.lease("a"):
+            pass
+        assert full.value.status == 429
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert sorted(served) == [0, 1, 2]
+
+
 def test_load_holds_nothing(make):
     registry = make()
     load = registry.load("a")
@@ -389,6 +546,27 @@ def test_ttl_is_kept_by_the_timer(make):
     heard.await_state("a", "stopped")
     assert [event.reason for event in heard.events if getattr(event, "new", None)
             and event.new.value == "stopping"] == ["idle for 0.05s"]
+
+
+def test_the_ttl_never_ends_a_request(make):
+    """Grant and expiry are decided under one lock: at the very moment of expiry it is either served or started anew."""
+    launcher = FakeLauncher()
+    registry = make("a", launcher=launcher, ttl=0.002)
+    rng = random.Random(1)
+    for _request in range(300):
+        with registry.lease("a") as lease:
+            process = lease.wait(PATIENCE)
+            with launcher.lock:
+                assert launcher.alive.get("a") is process and not process.stops
+        time.sleep(0.002 + rng.uniform(-0.0005, 0.0005))
+    assert registry.status("a").generation > 1, "it never expired, so nothing was tried"
+
+
+def test_times_beyond_all_measure(make):
+    registry = make("a", ttl=2 ** 62, unload_timeout=2 ** 62, health_check_timeout=2 ** 62)
+    assert registry.load("a").wait(PATIENCE)
+    assert registry._timer.is_alive()
+    assert registry.close(2.0 ** 62)
 
 
 def test_a_start_out_of_time_is_stopped(make):
@@ -432,8 +610,25 @@ def test_snapshot_and_plan(make):
         a, b = registry.snapshot()
         assert (a.id, a.state, a.generation, a.pid, a.in_flight) == ("a", "ready", 1, 1001, 1)
         assert (b.id, b.state, b.pid) == ("b", "stopped", None)
-        assert registry.plan("b") == Plan("b", "wait", ("a",), ("a",))
-    assert "ready" in repr(registry)
+        assert registry.plan("b") == Plan("b", "wait", ("a",), ("a",), "b has to wait for a to finish")
+        assert (registry.state_of("a"), registry.state_of("b"), registry.state_of("nobody")) == (
+            "ready", "stopped", "stopped")
+    assert "ready" in repr(registry) and registry.plan("nobody") is None
+    status = registry.status("a")
+    assert status.since == status.ready_at <= status.last_used_at <= registry.clock()
+
+
+def test_the_plan_for_what_can_never_run(make):
+    registry = make("a", argv=(), argv_error="a quote too many")
+    assert registry.plan("a") == Plan("a", "never", (), (), "cannot start: a quote too many")
+
+
+def test_the_plan_for_what_runs_and_could_not_be_started_again(make):
+    registry = make("ab", together)
+    with registry.lease("a") as lease:
+        lease.wait(PATIENCE)
+        registry.reconfigure(models("a", argv=()), together, unchanged=["a"])
+        assert registry.plan("a").action == "serve" and registry.plan("b") is None
 
 
 def test_priority_reaches_the_queue(make):

@@ -46,6 +46,30 @@ def test_those_that_refused_are_left_out():
         assert name == "b"
 
 
+def turns(reservations, *skipped, targets=TARGETS):
+    """Who is chosen, one after the other, when those are left out."""
+    chosen = []
+    for without in skipped:
+        with reservations.choose(Selector("s", strategy="spillover", targets=targets, spillover=9),
+                                 lambda name: State.READY, without=without) as name:
+            chosen.append(name)
+    return "".join(chosen)
+
+
+@pytest.mark.parametrize(("skipped", "chosen"), [
+    (["", "b", "", ""], "acab"), (["", "a", "", ""], "abca"), (["", "", "", "ab", ""], "abcca"),
+    (["", "c", "c", "c", ""], "ababc"), (["ab", "", "b", "a"], "cacb")])
+def test_turns_are_kept_when_some_are_skipped(skipped, chosen):
+    assert turns(Reservations(), *skipped) == chosen
+
+
+def test_turns_are_kept_over_a_reload():
+    reservations = Reservations()
+    assert turns(reservations, "", "") == "ab"
+    assert turns(reservations, "", "", targets=("x", "b", "a")) == "ax"
+    assert turns(reservations, "", targets=("y", "z")) == "y", "nobody knows whose turn it is"
+
+
 def test_warm_and_pin():
     states = {"a": State.STOPPED, "b": State.STARTING, "c": State.READY}
     reservations = Reservations()

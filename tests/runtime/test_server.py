@@ -254,6 +254,7 @@ def test_beyond_the_connection_limit_idle_ones_make_room():
         clients = [r.talk() for _ in range(4)]
         for client in clients:
             assert client.send(get()).answer()[0] == 200
+            assert wait_until(lambda: all(connection.is_idle for connection in r.server._copy_of_live()))
         with r.talk() as late:
             assert late.send(get()).answer()[0] == 200
         assert clients[0].rest() == b"", "the one that was idle longest"
@@ -277,6 +278,33 @@ def test_beyond_the_connection_limit_nobody_idle_is_a_readable_503():
         for client in clients:
             assert client.answer()[0] == 200
             client.sock.close()
+
+
+def test_many_that_come_at_once_are_served_by_threads_that_are_seen():
+    def name(request):
+        return Response(200, [], threading.current_thread().name.encode())
+    with rig(handle=name) as r:
+        clients = [r.talk() for _ in range(server_module.MOST_AT_ONCE + 20)]
+        names = {client.send(get()).answer()[2].decode() for client in clients}
+        assert len(names) == len(clients) and names <= {thread.name for thread in threading.enumerate()}
+        assert all(one.startswith("conn-") for one in names)
+        for client in clients:
+            client.sock.close()
+        assert wait_until(lambda: r.server.connections == 0)
+
+
+def test_a_connection_for_every_request_needs_few_threads():
+    names = set()
+
+    def note(request):
+        names.add(threading.current_thread().name)
+        return hello(request)
+    with rig(handle=note) as r:
+        for _ in range(50):
+            with r.talk() as client:
+                assert client.send(get("/", "Connection: close")).answer()[2] == b"hello"
+                assert client.rest() == b""
+    assert len(names) < 25, names
 
 
 def test_running_out_of_descriptors_is_survived(monkeypatch):
@@ -461,7 +489,7 @@ def test_tls_client_that_leaves_is_noticed(certificate):
 
 
 CROWD = """
-import resource, sys, threading
+import resource, sys, threading, time
 resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
 sys.setswitchinterval(0.0005)
 from llamaswap.core.config import Timeouts
@@ -485,6 +513,9 @@ for line in sys.stdin:
     if line == "stop\\n":
         break
 server.stop(2)
+deadline = time.monotonic() + 10
+while threading.active_count() > 2 and time.monotonic() < deadline:
+    time.sleep(0.01)
 print(threading.active_count(), flush=True)
 """
 

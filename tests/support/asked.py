@@ -88,7 +88,13 @@ class FakePool:
         self.calls: List[Tuple[str, str, Dict[str, str], bytes]] = []
         self.is_closed = False
 
-    def exchange(self, method: str, target: str, headers: Any, body: Any = b"", *, client: Any = None) -> Any:
+    def open(self, client: Any) -> FakePool:
+        return self
+
+    def abort(self) -> None:
+        pass
+
+    def begin(self, method: str, target: str, headers: Any, body: Any = b"") -> Any:
         content = body if isinstance(body, bytes) else b"".join(body.chunks())
         self.calls.append((method, target, {name.lower(): value for name, value in headers}, content))
         answer = self.answers.pop(0) if self.answers else FakeExchange()

@@ -1,11 +1,13 @@
 """The line about a request."""
 from __future__ import annotations
 
+import json
 import logging
 
 import pytest
 
-from llamaswap.web.accesslog import AccessLog
+from llamaswap.runtime.logformat import make_formatter
+from llamaswap.web.accesslog import AccessLog, Line
 from tests.support.asked import asked
 
 
@@ -38,3 +40,12 @@ def test_silent_when_nobody_listens(caplog):
     caplog.set_level(logging.WARNING)
     AccessLog()(asked("GET", "/"), 200, 0, 0.1)
     assert caplog.records == []
+
+
+def test_a_program_gets_every_value_as_a_field(caplog):
+    logged(caplog, "/v1/models", headers={"User-Agent": "curl/8"})
+    found = json.loads(make_formatter("json", "").format(caplog.records[0]))
+    assert {key: found[key] for key in Line.names} == {
+        "client": "10.0.0.1", "method": "GET", "path": "/v1/models", "protocol": "HTTP/1.1", "status": 200, "bytes": 42,
+        "user_agent": "curl/8", "seconds": 0.0123, "request_id": "id-1"}
+    assert found["msg"].startswith("Request 10.0.0.1") and found["level"] == "info"

@@ -1,14 +1,16 @@
 """Management answers, over a real registry whose models are fakes."""
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from llamaswap.core.faults import ClientFault
 from llamaswap.core.groups import Groups
-from llamaswap.runtime.logs import LogBook
 from llamaswap.runtime.registry import Registry
+from llamaswap.runtime.threads import spawn
 from llamaswap.web.admin import Admin
-from tests.support.asked import FakeLauncher, asked, header, loaded, site_of
+from tests.support.asked import FakeLauncher, asked, loaded, site_of
 
 MODELS = {"m": {"aliases": ["n"], "cmd": "engine --port ${PORT} --api-key secret", "name": "M", "ttl": 60},
           "a/b": {"description": "d"}, "hidden": {"unlisted": True, "aliases": ["h"]}}
@@ -21,12 +23,10 @@ class Rig:
                             selectors={"s": {"strategy": "pin", "targets": ["m"]}},
                             groups={"g": {"swap": False, "members": list(MODELS)}},
                             profiles={"day": {"pins": {"m": "a/b"}}})
-        self.logs = LogBook()
-        self.is_ending = False
         config = self.site.config
         self.registry = Registry(config.models, Groups(config.groups).evict, launcher=FakeLauncher(),
                                  tell=lambda _: None)
-        self.admin = Admin(self.registry, self.logs, lambda: self.site, lambda: self.is_ending)
+        self.admin = Admin(self.registry, lambda: self.site)
 
     def load(self, name):
         self.registry.load(name).wait(PATIENCE)
@@ -84,62 +84,62 @@ def test_unload(rig):
             rig.ask("unload_one", rest=name)
 
 
+def test_unload_when_requests_have_ended(rig):
+    with rig.registry.lease("m") as lease:
+        lease.wait(PATIENCE)
+        answers = []
+        asking = spawn("drain", lambda: answers.append(rig.ask("unload_one", "/?mode=drain&timeout=1e9", "m")))
+        deadline = time.monotonic() + PATIENCE
+        while not rig.registry.status("m").leaving:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        assert not answers and loaded(rig.ask("running"))["running"][0]["state"] == "ready"
+    asking.join(PATIENCE)
+    assert answers[0].body == b"OK" and loaded(rig.ask("running")) == {"running": []}
+
+
+def test_who_leaves_is_not_waited_for_but_the_drain_goes_on(rig):
+    with rig.registry.lease("m") as lease:
+        lease.wait(PATIENCE)
+        request = asked("POST", "/?mode=drain&timeout=1e9")
+        request.connection.gone = True
+        rig.admin.unload_one(request, "m")
+        assert rig.registry.status("m").leaving
+    assert rig.registry.unload(["m"], timeout=PATIENCE)
+
+
+def test_a_drain_has_an_end(rig):
+    with rig.registry.lease("m") as lease:
+        lease.wait(PATIENCE)
+        assert rig.ask("unload_all_text", "/unload?mode=drain&timeout=0").body == b"OK"
+        assert rig.registry.status("m").state == "stopped"
+
+
+def test_unload_what_is_idle(rig):
+    with rig.registry.lease("m") as lease:
+        lease.wait(PATIENCE)
+        for name, rest in (("unload_one", "n"), ("unload_all", ""), ("unload_all_text", "")):
+            with pytest.raises(ClientFault) as busy:
+                rig.ask(name, "/?mode=idle", rest)
+            assert (busy.value.status, busy.value.code) == (409, "model_busy")
+    assert rig.ask("unload_one", "/?mode=idle", "n").body == b"OK"
+    assert loaded(rig.ask("running")) == {"running": []}
+
+
+@pytest.mark.parametrize("query", [
+    "mode=", "mode=gentle", "mode=NOW", "mode=now&mode=x", "mode=drain&timeout=", "mode=drain&timeout=soon",
+    "mode=drain&timeout=-1", "mode=drain&timeout=nan", "mode=drain&timeout=inf", "timeout=-1"])
+def test_unloads_that_are_not_understood_do_nothing(rig, query):
+    rig.load("m")
+    for name, rest in (("unload_one", "m"), ("unload_all", ""), ("unload_all_text", "")):
+        with pytest.raises(ClientFault) as refused:
+            rig.ask(name, "/?" + query, rest)
+        assert refused.value.status == 400
+    assert rig.registry.status("m").state == "ready"
+
+
 def test_profiles_do_not_rename_what_is_managed(rig):
     rig.site = rig.site.with_profile("day")
     rig.load("m")
     rig.ask("unload_one", rest="m")
     assert loaded(rig.ask("running")) == {"running": []}
-
-
-def test_log_history(rig):
-    rig.logs.add_proxy_line(b"hello\n")
-    response = rig.ask("log_history")
-    assert response.body == b"hello\n" and header(response, "X-Content-Type-Options") == "nosniff"
-
-
-def stream(rig, rest="", query=""):
-    return rig.ask("log_stream", "/logs/stream" + query, rest)
-
-
-@pytest.mark.parametrize("rest, line", [
-    ("", b"ours\n"), ("proxy", b"ours\n"), ("upstream", b"its\n"), ("m", b"its\n"), ("n", b"its\n")])
-def test_log_streams(rig, rest, line):
-    rig.logs.add_proxy_line(b"ours\n")
-    rig.logs.add_model_output("m", b"its\n")
-    response = stream(rig, rest)
-    assert header(response, "X-Accel-Buffering") == "no" and header(response, "Content-Type").startswith("text/plain")
-    assert next(iter(response.body)) == line
-    response.on_close()
-
-
-@pytest.mark.parametrize("query, has_history", [
-    ("", True), ("?no-history", False), ("?no-history=1", False), ("?no-history=", False), ("?no-history=0", True),
-    ("?no-history=False", True), ("?x=no-history", True)])
-def test_history_can_be_left_out(rig, query, has_history):
-    rig.logs.add_proxy_line(b"old\n")
-    response = stream(rig, "", query)
-    rig.logs.add_proxy_line(b"new\n")
-    assert next(iter(response.body)) == (b"old\nnew\n" if has_history else b"new\n")
-    response.on_close()
-
-
-def test_a_log_stream_ends_with_its_reader_its_source_and_the_program(rig):
-    request = asked("GET", "/logs/stream/a/b")
-    response = rig.admin.log_stream(request, "a/b")     # silent: it has to look for itself
-    request.connection.gone = True
-    assert list(response.body) == []
-    response = stream(rig, "a/b")
-    rig.is_ending = True
-    assert list(response.body) == []
-    rig.is_ending = False
-    response = stream(rig)
-    response.on_close()
-    assert list(response.body) == []
-
-
-@pytest.mark.parametrize("rest, status", [
-    ("nobody", 400), ("s", 400), ("p/x", 400), ("m/x", 404), ("a/b/c/d", 404), ("proxy/x", 404), ("nobody/x", 400)])
-def test_logs_that_are_not_there(rig, rest, status):
-    with pytest.raises(ClientFault) as lost:
-        stream(rig, rest)
-    assert lost.value.status == status

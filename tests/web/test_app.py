@@ -6,7 +6,7 @@ import pytest
 from llamaswap.core.faults import ClientFault
 from llamaswap.core.messages import Response
 from llamaswap.core.routing import MODEL_ROUTES
-from llamaswap.web.app import App
+from llamaswap.web.app import App, Parts
 from tests.support.asked import asked, header, site_of
 
 
@@ -24,8 +24,8 @@ class Recorder:
 
 def make(*, has_admin_listener=False, **keys):
     site = site_of(**keys)
-    parts = {part: Recorder(part) for part in ("admin", "profiles", "inference", "pages")}
-    return App(site=lambda: site, has_admin_listener=has_admin_listener, own_names=lambda: {"box"}, **parts)
+    return App(Parts(*map(Recorder, Parts._fields)), site=lambda: site, has_admin_listener=has_admin_listener,
+               own_names=lambda: {"box"})
 
 
 def went(method, target, app=None, headers=None):
@@ -36,8 +36,17 @@ def went(method, target, app=None, headers=None):
     ("GET", "/", "pages.root"), ("GET", "/ui", "pages.redirect"), ("GET", "/ui/a/b.js", "pages.asset a/b.js"),
     ("HEAD", "/health", "admin.health"), ("GET", "/v1/models", "admin.models"), ("GET", "/models?x=1", "admin.models"),
     ("GET", "/v1/models/a%2Fb/c", "admin.model a/b/c"), ("GET", "/%76%31/models/x", "admin.model x"),
-    ("GET", "/logs/stream", "admin.log_stream"), ("GET", "/logs/stream/a/b", "admin.log_stream a/b"),
-    ("GET", "/logs", "admin.log_history"), ("POST", "/api/models/unload", "admin.unload_all"),
+    ("GET", "/logs/stream", "logs.log_stream"), ("GET", "/logs/stream/a/b", "logs.log_stream a/b"),
+    ("GET", "/logs", "logs.log_history"), ("GET", "/api/logs", "logs.list"), ("GET", "/api/models", "models.list"),
+    ("GET", "/api/models/a/b", "models.one a/b"),
+    ("POST", "/api/models/load/a%2Fb", "models.load a/b"), ("POST", "/api/models/cancel/m", "models.cancel m"),
+    ("GET", "/api/plan?model=m", "models.plan"), ("GET", "/api/config", "config.show"),
+    ("GET", "/api/events?topics=models", "feed.events"), ("GET", "/api/inflight", "activity.inflight"),
+    ("POST", "/api/inflight/7/cancel", "activity.cancel 7/cancel"), ("GET", "/api/captures/7", "activity.capture 7"),
+    ("GET", "/api/metrics/activity", "activity.page"), ("GET", "/api/metrics/activity/7", "activity.row 7"),
+    ("GET", "/api/metrics/stats", "activity.stats"), ("GET", "/api/performance", "insight.performance"),
+    ("GET", "/api/hardware", "insight.hardware"), ("GET", "/metrics", "scrape.metrics"),
+    ("POST", "/api/models/unload", "admin.unload_all"),
     ("POST", "/api/models/unload/a%20b", "admin.unload_one a b"), ("GET", "/unload", "admin.unload_all_text"),
     ("POST", "/unload", "admin.unload_all_text"), ("PUT", "/api/profiles/active", "profiles.select"),
     ("GET", "/upstream", "pages.redirect_models"), ("PATCH", "/upstream/m/a%2Fb//c", "inference.upstream m/a%2Fb//c"),
@@ -78,7 +87,7 @@ def test_routes_lists_all_of_them():
 
 # --- keys and origins --------------------------------------------------------------------------------------------
 
-OPEN = {"/", "/ui", "/favicon.ico", "/health", "/wol-health", "/upstream"}
+OPEN = {"/", "/ui", "/ui/", "/favicon.ico", "/health", "/wol-health", "/upstream"}
 
 
 def test_only_these_are_open():

@@ -10,6 +10,7 @@ from llamaswap.core.faults import ClientFault, ConfigFault, Fault, Refused, Upst
 from llamaswap.core.headers import Headers
 from llamaswap.core.messages import Request, Response
 from llamaswap.web.errors import fault_response, preferred_form, sse_error_event
+from tests.support.asked import asked
 
 FAULT = ClientFault("no router for <x> & \"y\"", status=404, code="model_not_found")
 
@@ -133,3 +134,10 @@ def test_events_for_a_stream_that_has_begun() -> None:
     assert event.startswith(b'data: {"src":"llama-swap","error":{"message":"gone\\n\\n"') and event.endswith(b"}}\n\n")
     assert sse_error_event(UpstreamFault("gone"), True) == (
         b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"gone"}}\n\n')
+
+
+def test_our_own_pages_are_not_interrupted_by_the_browser():
+    fault = ClientFault("unauthorized", status=401, code="unauthorized")
+    asked_by_page = asked("GET", "/running", headers={"X-Requested-With": "llamaswap"})
+    assert "WWW-Authenticate" not in dict(fault_response(asked_by_page, fault).headers)
+    assert "WWW-Authenticate" in dict(fault_response(asked("GET", "/running"), fault).headers)

@@ -10,8 +10,11 @@ from llamaswap.core.faults import ClientFault, Refused, UpstreamFault
 from llamaswap.core.groups import Groups
 from llamaswap.runtime.breaker import Breakers
 from llamaswap.runtime.current import Current
+from llamaswap.runtime.inflight import Inflight
 from llamaswap.runtime.registry import Registry
+from llamaswap.runtime.relay import Outcome
 from llamaswap.runtime.reservations import Reservations
+from llamaswap.runtime.threads import spawn
 from llamaswap.web import inference as module
 from llamaswap.web.inference import Inference
 from tests.support.asked import FakeBody, FakeExchange, FakeLauncher, FakePool, asked, header, site_of, whole
@@ -49,7 +52,10 @@ class Rig:
         self.registry = Registry(config.models, Groups(config.groups).evict, launcher=self.launcher,
                                  tell=lambda _: None)
         self.reservations = Reservations()
-        self.inference = Inference(self.registry, self.site, self.reservations, Breakers())
+        self.ended = []                                            # visits, in the order of their ends
+        self.inflight = Inflight(self.ended.append, session_headers=tuple, is_capturing=lambda: False,
+                                 is_watched=lambda: False, publish=lambda lives: None)
+        self.inference = Inference(self.registry, self.site, self.reservations, Breakers(), self.inflight)
         self.relayed = []
 
     def post(self, body, path="/v1/chat/completions", headers=None):
@@ -73,16 +79,17 @@ def make(monkeypatch):
     def build(**keys):
         rig = Rig(**keys)
 
-        def respond(request, exchange, *, extra_headers):
+        def respond(request, exchange, *, tap, extra_headers):
             rig.relayed.append((exchange, dict(extra_headers)))
             exchange.close()
+            return Outcome(exchange.status, complete=True)
 
         monkeypatch.setattr(module.relay, "respond", respond)
         made.append(rig)
         return rig
     yield build
     for rig in made:
-        assert rig.in_flight() == 0
+        assert rig.in_flight() == 0 and len(rig.inflight) == 0
         assert rig.registry.close(timeout=PATIENCE)
 
 
@@ -187,11 +194,11 @@ class Crashing(FakePool):
         super().__init__()
         self._rig, self._times = rig, times
 
-    def exchange(self, *arguments, **options):
+    def begin(self, *arguments, **options):
         if self._times:
             self._times -= 1
             self.answers.insert(0, crash(self._rig))
-        return super().exchange(*arguments, **options)
+        return super().begin(*arguments, **options)
 
 
 def test_a_crash_before_the_first_byte_is_tried_once_more(rig):
@@ -202,6 +209,49 @@ def test_a_crash_before_the_first_byte_is_tried_once_more(rig):
     with pytest.raises(UpstreamFault, match="closed"):
         rig.post({"model": "author/model"})
     assert len(rig.launcher.processes) == 4
+
+
+def test_every_request_is_recorded_with_what_became_of_it(rig):
+    rig.post({"model": "n", "stream": True})
+    rig.post({"model": "spread"})
+    with pytest.raises(ClientFault):
+        rig.post({"model": "nobody"})
+    first, second = rig.ended
+    assert (first.model, first.requested, first.path, first.is_stream) == ("m", "n", "/v1/chat/completions", True)
+    assert (first.outcome, first.status, first.body) == ("ok", 200, b'{"model": "n", "stream": true}')
+    assert second.model in ("one", "m") and (second.requested, second.metadata["selector"]) == ("spread", "spread")
+    assert second.priority == 0
+    rig.pool.answers.append(UpstreamFault("down", status=502))
+    with pytest.raises(UpstreamFault):
+        rig.post({"model": "p/x"})
+    assert (rig.ended[-1].model, rig.ended[-1].outcome, rig.ended[-1].status) == ("p/x", "error", 502)
+
+
+def test_a_request_that_is_cancelled_while_it_waits_is_told_so(rig):
+    rig.launcher.is_willing = False
+    answers = []
+
+    def ask():
+        try:
+            rig.post({"model": "m"})
+        except UpstreamFault as fault:
+            answers.append(fault.code)
+
+    thread = spawn("asks", ask)
+    rig.launcher.started()
+    assert rig.inflight.cancel(rig.inflight.visits()[0].id)
+    thread.join(PATIENCE)
+    assert answers == ["cancelled"] and rig.ended[0].outcome == "cancelled"
+    rig.launcher.processes[0].ready()
+
+
+def test_a_request_that_is_cancelled_before_it_is_sent_is_not_sent(rig, monkeypatch):
+    opened = rig.inflight.open
+    monkeypatch.setattr(rig.inflight, "open", lambda *rest: setattr(opened(*rest), "is_cancelled", True) or
+                        rig.inflight.visits()[-1])
+    with pytest.raises(UpstreamFault, match="cancelled"):
+        rig.post({"model": "m"})
+    assert not rig.launcher.pools["m"].calls and rig.ended[0].outcome == "cancelled"
 
 
 def test_a_fault_without_a_crash_is_not_tried_again(rig, monkeypatch):
@@ -349,7 +399,7 @@ def test_comfyui(rig):
 def test_no_comfyui():
     site = site_of(models={"m": None})
     with pytest.raises(ClientFault) as lost:
-        Inference(None, lambda: site, Reservations(), Breakers()).comfyui(asked("GET", "/comfyui"), "")
+        Inference(None, lambda: site, Reservations(), Breakers(), None).comfyui(asked("GET", "/comfyui"), "")
     assert lost.value.status == 404
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from llamaswap.core.faults import UpstreamFault
 from llamaswap.core.settings import Model
+from llamaswap.runtime.inflight import Inflight
 from llamaswap.runtime.registry import Progress
 from llamaswap.web.loading import HEADERS, loading_stream, wants_loading_stream
 from tests.support.asked import FakeExchange, asked
@@ -16,6 +17,8 @@ MODEL = Model("m", send_loading_state=True)
 
 class FakeLease:
     """Waits for as many ticks as it is given, then is granted or raises."""
+
+    queue_seconds = load_seconds = 0.0
 
     def __init__(self, *ticks, fault=None):
         self._ticks, self._fault = ticks, fault
@@ -35,10 +38,13 @@ class FakeLease:
 
 class Rig:
     def __init__(self, lease, *outcomes, path="/v1/chat/completions", renewed=None):
-        self.outcomes, self.renewed, self.released = list(outcomes), renewed, 0
+        self.outcomes, self.renewed, self.ended = list(outcomes), renewed, []
         self.request = asked("POST", path)
-        self.response = loading_stream(self.request, MODEL, path, lease, exchange=self.exchange, renew=self.renew,
-                                       release=self.release)
+        inflight = Inflight(self.ended.append, session_headers=tuple, is_capturing=lambda: False,
+                            is_watched=lambda: False, publish=lambda lives: None)
+        self.visit = inflight.open(self.request, path)
+        self.visit.lease = lease
+        self.response = loading_stream(self.visit, MODEL, path, exchange=self.exchange, renew=self.renew)
 
     def exchange(self):
         outcome = self.outcomes.pop(0)
@@ -51,11 +57,10 @@ class Rig:
             raise fault
         return self.renewed
 
-    def release(self):
-        self.released += 1
-
     def frames(self):
-        return list(self.response.body)
+        frames = list(self.response.body)
+        self.response.on_close()
+        return frames
 
 
 def loading(reason="loading", position=1, elapsed=0.0):
@@ -126,7 +131,22 @@ def test_what_is_held_is_let_go_when_the_client_leaves():
     next(rig.response.body)
     rig.response.body.close()
     rig.response.on_close()
-    assert rig.released == 1 and len(rig.outcomes) == 1
+    assert rig.ended == [rig.visit] and len(rig.outcomes) == 1
+    assert (rig.visit.outcome, rig.visit.status) == ("client_gone", 499)
+
+
+def test_what_became_of_it_is_recorded():
+    answered = Rig(FakeLease(loading()), FakeExchange(pieces=[b"data: 1\n\n", b"data: 2\n\n"]))
+    answered.frames()
+    assert (answered.visit.outcome, answered.visit.status, answered.visit.sent_bytes) == ("ok", 200, 18)
+    failed = Rig(FakeLease(fault=UpstreamFault("no memory", status=503)))
+    failed.frames()
+    assert (failed.visit.outcome, failed.visit.status, failed.visit.why) == ("error", 503, "no memory")
+    left = Rig(FakeLease(), FakeExchange(pieces=[b"data: 1\n\n", b"data: 2\n\n"]))
+    next(left.response.body)
+    left.response.body.close()
+    left.response.on_close()
+    assert (left.visit.outcome, left.visit.collector.total) == ("client_gone", 0)
 
 
 @pytest.mark.parametrize("path, wanted", [

@@ -1,23 +1,25 @@
 """Pages from memory."""
 from __future__ import annotations
 
+import gzip
+
 import pytest
 
 from llamaswap.core.faults import ClientFault
 from llamaswap.web import ui
-from llamaswap.web.ui import Pages
+from llamaswap.web.ui import Pages, asset_names
 from tests.support.asked import asked, header
+
+INDEX = b'<html><link href="css/a.css"><script src="./js/app.js"></script><a href="running"><img src="no.png">'
 
 
 @pytest.fixture
-def pages(monkeypatch):
-    """Over three files, counting how often they are read."""
-    files = {"index.html": b"<html>", "js/app.js": b"1", "favicon.svg": b"<svg/>", "odd.xyz": b"?"}
-    reads = []
-    monkeypatch.setattr(ui, "read_asset", lambda name: reads.append(name) or files.get(name))
-    made = Pages()
-    made.reads = reads
-    return made
+def files(monkeypatch):
+    found = {"index.html": INDEX, "js/app.js": b"import './lib/b.js'; import('../js/lib/c.js');" + b" " * 500,
+             "js/lib/b.js": b"new URL('./worker.js', import.meta.url)", "js/lib/c.js": b"3", "js/lib/worker.js": b"4",
+             "css/a.css": b"url(../img/i.svg#x)", "img/i.svg": b"<svg/>", "favicon.svg": b"<svg/>", "odd.xyz": b"?"}
+    monkeypatch.setattr(ui, "read_asset", found.get)
+    return found
 
 
 def get(pages, rest, **headers):
@@ -25,34 +27,86 @@ def get(pages, rest, **headers):
     return pages.asset(asked("GET", "/ui/" + rest, headers=fields), rest)
 
 
-@pytest.mark.parametrize("rest, body, kind", [
-    ("", b"<html>", "text/html; charset=utf-8"), ("models", b"<html>", "text/html; charset=utf-8"),
-    ("models/a.b/x", b"<html>", "text/html; charset=utf-8"), ("js/app.js", b"1", "text/javascript; charset=utf-8"),
-    ("odd.xyz", b"?", "application/octet-stream"),
-])
-def test_files_and_views(pages, rest, body, kind):
-    response = get(pages, rest)
-    assert (response.status, response.body, header(response, "Content-Type")) == (200, body, kind)
-    assert "default-src 'none'" in header(response, "Content-Security-Policy")
+def test_the_index_page_leads_below_the_build(files):
+    pages = Pages()
+    response, build = get(pages, ""), pages.build
+    assert header(response, "Cache-Control") == "no-cache" and len(build) == 12
+    assert response.body == (f'<html><link href="{build}/css/a.css"><script src="{build}/js/app.js"></script>'
+                             '<a href="running"><img src="no.png">').encode()
+    below = get(pages, f"{build}/js/app.js")
+    assert below.body == files["js/app.js"] and "immutable" in header(below, "Cache-Control")
+    assert header(below, "Content-Type") == "text/javascript; charset=utf-8"
+
+
+def test_the_build_is_a_digest_of_every_file_that_is_used(files):
+    assert asset_names() == sorted(set(files) - {"odd.xyz"})
+    before = Pages().build
+    files["odd.xyz"] = b"!"
+    assert Pages().build == before
+    files["js/lib/worker.js"] = b"5"
+    assert Pages().build != before
+
+
+def test_a_page_that_is_older_than_an_upgrade_still_finds_its_files(files):
+    response = get(Pages(), "0123456789ab/js/app.js")
+    assert response.status == 200 and header(response, "Cache-Control") == "no-store"
+
+
+@pytest.mark.parametrize("rest, where", [
+    ("models", "./#/models"), ("models/a.b/x", "../../#/models/a.b/x"), ("activity", "./#/activity"),
+    ("models/a b", "../#/models/a%20b")])
+def test_views_have_addresses_of_their_own(files, rest, where):
+    response = get(Pages(), rest)
+    assert (response.status, header(response, "Location")) == (302, where)
+
+
+def test_policy_and_other_headers(files):
+    response = get(Pages(), "js/app.js")
+    policy = header(response, "Content-Security-Policy")
+    assert "default-src 'none'" in policy and "unsafe" not in policy and "require-trusted-types-for" in policy
     assert header(response, "X-Content-Type-Options") == "nosniff" and header(response, "Cache-Control") == "no-cache"
+    assert header(response, "Referrer-Policy") == "no-referrer"
+    assert header(response, "Cross-Origin-Opener-Policy") is None
+    request = asked("GET", "/ui/")
+    request.is_tls = True
+    assert header(Pages().asset(request, ""), "Cross-Origin-Opener-Policy") == "same-origin"
 
 
-def test_a_page_is_read_once_and_validated(pages):
+def test_validators(files):
+    pages = Pages()
     etag = header(get(pages, ""), "ETag")
-    response = get(pages, "", If_None_Match=f'"other", W/{etag}')
-    assert (response.status, response.body, header(response, "ETag")) == (304, b"", etag)
-    assert get(pages, "", If_None_Match='"other"').status == 200 and pages.reads == ["index.html"]
+    for wanted in (f'"other", W/{etag}', etag, "*"):
+        response = get(pages, "", If_None_Match=wanted)
+        assert (response.status, response.body, header(response, "ETag")) == (304, b"", etag)
+    assert get(pages, "", If_None_Match='"other"').status == 200
 
 
-def test_nothing_there(pages):
-    for _ in range(2):
-        with pytest.raises(ClientFault) as lost:
-            get(pages, "js/none.js")
-        assert lost.value.status == 404
-    assert pages.reads == ["js/none.js"] * 2
+@pytest.mark.parametrize("accepted, packed", [
+    ("gzip, deflate, br", True), ("br, GZIP", True), ("gzip;q=0, br", False), ("*;q=0.1", True), ("", False),
+    ("identity", False), ("gzip;q=x", False), ("*, gzip;q=0", False)])
+def test_gzip_for_those_who_take_it(files, accepted, packed):
+    response = get(Pages(), "js/app.js", Accept_Encoding=accepted)
+    assert (header(response, "Content-Encoding") == "gzip") is packed and header(response, "Vary") == "Accept-Encoding"
+    content = gzip.decompress(response.body) if packed else response.body
+    assert content == files["js/app.js"]
+    assert header(get(Pages(), "js/lib/c.js", Accept_Encoding="gzip"), "Content-Encoding") is None, "it would grow"
 
 
-def test_icon_and_redirects(pages):
+@pytest.mark.parametrize("rest", ["js/none.js", "0123456789ab/js/none.js", "x.png", "js/../index.html"])
+def test_nothing_there(files, rest):
+    with pytest.raises(ClientFault) as lost:
+        get(Pages(), rest)
+    assert lost.value.status == 404
+
+
+def test_a_proxy_that_says_where_it_has_us():
+    for prefix, where in (("/x/y", "/x/y/ui/"), ("/x/y/", "/x/y/ui/"), ("//evil", "/ui/"), ("http://e", "/ui/")):
+        request = asked("GET", "/", headers={"X-Forwarded-Prefix": prefix})
+        assert header(Pages().root(request, ""), "Location") == where
+
+
+def test_icon_and_redirects():
+    pages = Pages()
     assert header(pages.favicon(asked("GET", "/favicon.ico"), ""), "Content-Type") == "image/svg+xml"
     assert [(response.status, header(response, "Location")) for response in (
         pages.root(asked("GET", "/"), ""), pages.redirect(asked("GET", "/ui"), ""),
