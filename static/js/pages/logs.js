@@ -1,0 +1,6 @@
+import { emptyState } from '../ui/parts.js';
+
+export function mount(ctx) {
+  ctx.title('Logs');
+  return emptyState({ title: 'This page is being written', text: 'The server works without it.' });
+}
