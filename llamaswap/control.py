@@ -204,7 +204,8 @@ class Control:
         return {"op": "snapshot", **(sample_json(sample) if sample else {"at": None, "sys": None, "gpus": []})}
 
     def _dropped(self) -> Mapping[str, int]:
-        return {"activity": self._recorder.dropped, "events": self.hub.dropped, "log_bytes": self._logs.dropped}
+        return {"activity": self._recorder.dropped, "events": self.hub.dropped, "log_bytes": self._logs.dropped,
+                "log_lines": self._log_feed.dropped_lines}
 
     # --- what followers are told first -------------------------------------------------------------------------------
 

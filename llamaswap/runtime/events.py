@@ -33,14 +33,15 @@ _FIRST = 1
 
 
 class Event:
-    """One message. `seq` is what a client names to go on from here, `size` the characters of a log."""
+    """One message. `seq` is what a client names to go on from here, `size` the characters of a log and `lines` what
+    somebody misses who misses them."""
 
-    __slots__ = ("_data", "_forms", "_lock", "_source", "is_snapshot", "seq", "size", "topic")
+    __slots__ = ("_data", "_forms", "_lock", "_source", "is_snapshot", "lines", "seq", "size", "topic")
 
-    def __init__(self, seq: int, topic: str, source: Source, *, size: int = 0, is_snapshot: bool = False) -> None:
+    def __init__(self, seq: int, topic: str, source: Source, *, is_snapshot: bool = False) -> None:
         self.seq = seq
         self.topic = topic
-        self.size = size
+        self.size = self.lines = 0
         self.is_snapshot = is_snapshot
         self._source = source
         self._data: Optional[Data] = None
@@ -120,14 +121,16 @@ class EventHub:
 
     def publish(self, topic: str, source: Source) -> None:
         """`source` is data that nobody changes any more, or a function that makes it, then or later or never."""
-        is_log = topic.startswith(LOG)
         # Nobody can ask for a replay of what was before the first follower came.
-        if topic not in self._followers and (is_log or not self._was_followed):
+        if topic not in self._followers and (not self._was_followed or topic.startswith(LOG)):
             return
-        size = len(source["text"]) if is_log and not callable(source) else 0
+        event = Event(NOTHING, topic, source)
+        is_log = topic.startswith(LOG)
+        if is_log and not callable(source):
+            event.size, event.lines = len(source["text"]), source["text"].count("\n") + source["gap"]
         with self._lock:
             self.seq += 1
-            event = Event(self.seq, topic, source, size=size)
+            event.seq = self.seq
             if not is_log:
                 self._remember(event)
             for follower in self._followers.get(topic, ()):
@@ -237,7 +240,7 @@ class Subscriber:
             if self._is_closed:
                 return None
             stale, self._stale = self._stale, []
-            first = self._tell_losses()
+            first = self._tell_losses(stale)
         marks = {}
         for topic in stale:
             made, marks[topic] = self._hub.snapshot(topic, self.delivered)
@@ -282,13 +285,11 @@ class Subscriber:
         topic = event.topic
         self._lost[topic] = self._lost.get(topic, 0) + 1
         if topic.startswith(LOG):
-            data = event.data()
-            lines = int(data["gap"]) + data["text"].count("\n")
-            self._lost_lines[topic] = self._lost_lines.get(topic, 0) + lines
+            self._lost_lines[topic] = self._lost_lines.get(topic, 0) + event.lines
         elif topic not in self._stale:
             self._stale.append(topic)
 
-    def _tell_losses(self) -> List[Event]:
+    def _tell_losses(self, stale: List[str]) -> List[Event]:
         lost, self._lost = self._lost, {}
         lines, self._lost_lines = self._lost_lines, {}
         if not lost:
@@ -296,7 +297,7 @@ class Subscriber:
         gap = {"topics": sorted(lost), "dropped": sum(lost.values())}
         return [Event(self.delivered, "gap", gap),
                 *(Event(self.delivered, topic, {"text": "", "reset": False, "gap": count})
-                  for topic, count in lines.items())]
+                  for topic, count in lines.items() if topic not in stale)]
 
 
 def encode(data: Any) -> bytes:

@@ -35,6 +35,7 @@ from llamaswap.runtime.logruns import Run, Runs
 from llamaswap.runtime.threads import spawn
 
 RING_BYTES = 100 * 1024
+SLACK = 8                   # a ring may grow by this part of its size before it is cut
 QUEUE_BYTES = 1024 * 1024
 DROPPED = "\u2014 %d bytes dropped \u2014\n".encode()      # worded as llama-swap does, for tools that look for it
 SHOWN: Mapping[str, FrozenSet[str]] = {     # `logToStdout`: which sources reach the combined ring and standard output
@@ -167,7 +168,8 @@ class LogRing:
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._bytes = bytearray()
-        self._start = Place(0, 0)           # of the first byte that is left
+        self._start = 0                     # of the first byte that is left, counted from the first ever
+        self._cut_lines = 0                 # ended before it
         self._subscribers: Tuple[Subscription, ...] = ()
         self._dropped = 0                   # by followers who have left
 
@@ -177,35 +179,46 @@ class LogRing:
     def append(self, data: bytes) -> None:
         with self._lock:
             self._bytes += data
-            excess = len(self._bytes) - self._max_bytes
-            if excess > 0:
-                # A newline at excess - 1 means that the cut already falls on a line start.
-                line_end = self._bytes.find(b"\n", excess - 1)
-                cut = line_end + 1 if line_end >= 0 else excess
-                self._start = self._after(cut)
-                del self._bytes[:cut]
+            # Not for every line: readers cut what is left over.
+            if len(self._bytes) > self._max_bytes + self._max_bytes // SLACK:
+                self._cut()
             # order: inside the lock, or two producers could reach a follower in another order than the ring.
             for subscriber in self._subscribers:
                 subscriber.put(data)
 
     def history(self) -> bytes:
         with self._lock:
+            self._cut()
             return bytes(self._bytes)
+
+    def _cut(self) -> None:
+        """To its size. The lock is held."""
+        excess = len(self._bytes) - self._max_bytes
+        if excess <= 0:
+            return
+        # A newline at excess - 1 means that the cut already falls on a line start.
+        line_end = self._bytes.find(b"\n", excess - 1)
+        cut = line_end + 1 if line_end >= 0 else excess
+        self._start += cut
+        self._cut_lines += self._bytes.count(b"\n", 0, cut)
+        del self._bytes[:cut]
 
     # --- for readers who come by from time to time; those who write do not know of them
 
     @property
     def end_offset(self) -> int:
         with self._lock:
-            return self._start.offset + len(self._bytes)
+            return self._start + len(self._bytes)
 
     def end(self) -> Place:
         with self._lock:
-            return self._after(len(self._bytes))
+            return Place(self._start + len(self._bytes), self._cut_lines + self._bytes.count(b"\n"))
 
     def read_since(self, place: Place) -> News:
         with self._lock:
-            start, data = self._start, bytes(self._bytes[max(0, place.offset - self._start.offset):])
+            self._cut()
+            start = Place(self._start, self._cut_lines)
+            data = bytes(self._bytes[max(0, place.offset - start.offset):])
         if place.offset >= start.offset:
             start = place
         after = Place(start.offset + len(data), start.line + data.count(b"\n"))
@@ -214,12 +227,8 @@ class LogRing:
     def between(self, begin: int, end: int) -> bytes:
         """What is left of the bytes from one offset to another."""
         with self._lock:
-            start = self._start.offset
-            return bytes(self._bytes[max(0, begin - start):max(0, end - start)])
-
-    def _after(self, count: int) -> Place:
-        """The place after so many of the bytes that are left."""
-        return Place(self._start.offset + count, self._start.line + self._bytes.count(b"\n", 0, count))
+            self._cut()
+            return bytes(self._bytes[max(0, begin - self._start):max(0, end - self._start)])
 
     # --- for readers who get everything at once
 
@@ -235,6 +244,7 @@ class LogRing:
         # One lock for both, or lines between the two would be lost or doubled.
         with self._lock:
             if with_history:
+                self._cut()
                 subscription.put(bytes(self._bytes))
             self._subscribers += (subscription,)
         return subscription

@@ -28,7 +28,8 @@ Question = Tuple[Callable[[Store], Any], "_Answer"]
 GATHER_PAUSE = 0.1
 BUSY_PAUSE = 0.5                  # after a batch of BUSY: memory keeps so few rows that most need not be stored
 BUSY = 200
-ROWS_AT_ONCE = 10                 # about 200 us of work
+ROWS_AT_ONCE = 5                  # about 100 us of work, then a pause in which requests under way can get on:
+BREATH = 0.00005                  # giving the interpreter away for no time at all gives it to nobody
 MOST_WAITING = 20_000
 MOST_WAITING_BYTES = 32 << 20     # of bodies; what comes on top of that is recorded without
 SQUEEZED_AT_ONCE = 50
@@ -156,8 +157,8 @@ class Recorder:
         seen: Set[int] = set()
         for _ in range(len(self._visits)):
             visit = self._visits.popleft()
-            if not len(rows) % ROWS_AT_ONCE:
-                time.sleep(0)       # requests under way want the interpreter too, and would wait for a whole interval
+            if len(rows) % ROWS_AT_ONCE == ROWS_AT_ONCE - 1:
+                time.sleep(BREATH)
             try:
                 rows.append(self._row_of(visit))
                 self._captures.add(visit)
