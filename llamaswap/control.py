@@ -153,7 +153,8 @@ class Control:
             now = time.monotonic()
             since = self._state_since.get(event.model, now)
             self._state_since[event.model] = now
-            self._tally.add_state(event.model, event.old.value, event.new.value, event.reason, now - since)
+            self._tally.add_state(event.model, event.old.value, event.new.value, event.cause.value,
+                                  now - since)
         self._publish_model(event.model)
 
     def _publish_model(self, model_id: str) -> None:

@@ -148,7 +148,8 @@ class Program:
         self._control = Control(config, lambda: self._reading, site=self._site, registry=self._registry,
                                 logs=self._logs, is_ending=lambda: self._is_ending, build=lambda: pages.build)
         self._server = Server(lambda request: self._app.handle(request), fault_response=fault_response,
-                              limits=Limits(), ssl_context=tls, on_crash=self._crashed, on_done=AccessLog())
+                              limits=Limits(), ssl_context=tls, on_crash=self._crashed,
+                              on_done=AccessLog(self._handler.info))
         self._app = App(self._parts(pages), site=self._site, has_admin_listener=bool(self._admin_address),
                         own_names=own_names)
         self._admin_server: Optional[AdminServer] = None
@@ -195,7 +196,7 @@ class Program:
         """Take the addresses before any model is started; OSError or ValueError when that is not possible."""
         if self._admin_address:
             self._admin_server = AdminServer(self._app.handle_admin, *parse_address(self._admin_address),
-                                             on_crash=self._crashed, on_done=AccessLog())
+                                             on_crash=self._crashed, on_done=AccessLog(self._handler.info))
         if self._sockets:
             for _, sock in self._sockets:
                 self._server.bind_socket(sock)

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from typing import Dict, Iterator, List
+from typing import Dict, Iterator, List, Tuple
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
@@ -50,7 +50,8 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def program(folder: pathlib.Path, name: str, settings: Dict[str, object]) -> Iterator[int]:
+def program(folder: pathlib.Path, name: str, settings: Dict[str, object]) -> Iterator[Tuple[int, int]]:
+    """Port and pid."""
     port = free_port()
     model = {"cmd": f"{sys.executable} {__file__} --model ${{PORT}}", "checkEndpoint": "none",
              "concurrencyLimit": 1000}
@@ -64,7 +65,7 @@ def program(folder: pathlib.Path, name: str, settings: Dict[str, object]) -> Ite
                 ask(port, "POST", "/v1/chat/completions", bench_relay.BODY)
                 break
             time.sleep(0.1)
-        yield port
+        yield port, running.pid
     finally:
         running.terminate()
         running.wait(30)
@@ -98,7 +99,9 @@ def watch(port: int) -> None:
         threading.Thread(target=work, daemon=True).start()
 
 
-def rate(port: int, connections: int, seconds: float) -> float:
+def rate(port: int, pid: int, connections: int, seconds: float) -> Tuple[float, float]:
+    """Requests per second, and CPU seconds of the program for each."""
+    begun = bench_relay.cpu_seconds(pid)
     results: List[List[float]] = [[] for _ in range(connections)]
     threads = [threading.Thread(target=bench_relay.small_requests, args=(port, seconds, result, bench_relay.BODY, False))
                for result in results]
@@ -106,7 +109,9 @@ def rate(port: int, connections: int, seconds: float) -> float:
         thread.start()
     for thread in threads:
         thread.join()
-    return sum(len(latencies) for result in results for latencies in result) / seconds
+    number = sum(len(latencies) for result in results for latencies in result)
+    time.sleep(1.2)      # what is recorded afterwards belongs to its price
+    return number / seconds, (bench_relay.cpu_seconds(pid) - begun) / number
 
 
 def main() -> None:
@@ -122,16 +127,21 @@ def main() -> None:
         folder = pathlib.Path(name)
         on = {"store": {"path": str(folder / "activity.db")}, "captureBuffer": 5, "performance": {"every": "5s"}}
         off = {"captureBuffer": 0, "performance": {"disabled": True}, "logLevel": "error"}
-        with program(folder, "off", off) as off_port, program(folder, "on", on) as on_port:
-            watch(on_port)
+        with program(folder, "off", off) as off_one, program(folder, "on", on) as on_one:
+            watch(on_one[0])
             for connections in CONNECTIONS:
-                ratios = []
-                for turn in range(options.rounds):
-                    ports = (off_port, on_port) if turn % 2 else (on_port, off_port)
-                    found = {port: rate(port, connections, options.seconds) for port in ports}
-                    ratios.append(found[on_port] / found[off_port])
-                print(f"{connections:3} connections: rate on/off median {statistics.median(ratios):.3f} "
-                      f"(from {min(ratios):.2f} to {max(ratios):.2f}), off {found[off_port]:,.0f}/s")
+                compare(off_one, on_one, connections, options)
+
+
+def compare(off: Tuple[int, int], on: Tuple[int, int], connections: int, options: argparse.Namespace) -> None:
+    rates, prices, dear = [], [], 0.0
+    for turn in range(options.rounds):
+        found = {one: rate(*one, connections, options.seconds) for one in ((off, on) if turn % 2 else (on, off))}
+        rates.append(found[on][0] / found[off][0])
+        prices.append(found[on][1] / found[off][1])
+        dear = found[off][1]
+    print(f"{connections:3} connections: rate on/off median {statistics.median(rates):.3f} (from {min(rates):.2f} to "
+          f"{max(rates):.2f}), CPU per request on/off {statistics.median(prices):.3f}, off {dear * 1e6:.0f} us")
 
 
 if __name__ == "__main__":

@@ -72,6 +72,7 @@ class Scheduler:
         self._dirty = False
         self._wake_at = NEVER
         self._decisions: Dict[Tuple[str, Names], Names] = {}
+        self._positions: Dict[Ticket, int] = {}     # of all who wait; kept for whoever asks about many, until one moves
 
     def __repr__(self) -> str:
         return f"<Scheduler live={list(self._live.values())} waiting={list(self._waiting.values())}>"
@@ -162,6 +163,7 @@ class Scheduler:
         them is served by their replacement."""
         self._evict, self._max_wait = evict, max_wait
         self._decisions.clear()
+        self._positions.clear()
         for model in list(self._models.values()):
             if model.name not in specs:
                 self._remove(model, now, now + drain_timeout)
@@ -239,10 +241,11 @@ class Scheduler:
         if ticket.state is not TicketState.QUEUED or model is None:
             return Place("ready" if ticket.state is TicketState.GRANTED else ticket.state.value, 0, "")
         phase, reason = self._obstacle(model)
-        rank = (-model.spec.priority, ticket.place_in_line)
-        ahead = sum((-other.spec.priority, queued.place_in_line) < rank
-                    for other in self._waiting.values() for queued in other.queue)
-        return Place(phase, ahead + 1, reason)
+        if not self._positions:
+            line = sorted((-other.spec.priority, queued.place_in_line, queued)
+                          for other in self._waiting.values() for queued in other.queue)
+            self._positions = {queued: number for number, (_, _, queued) in enumerate(line, 1)}
+        return Place(phase, self._positions[ticket], reason)
 
     def load_seconds(self, ticket: Ticket, now: float) -> float:
         """Also of one that still waits."""
@@ -424,6 +427,7 @@ class Scheduler:
             # Who joins a queue, a load or a stop changes nothing for anybody; a new target does.
             self._dirty = self._dirty or model.state is State.STOPPED
         model.queue[ticket] = None
+        self._positions.clear()
 
     def _leave_queue(self, model: Record, ticket: Ticket, now: float) -> None:
         self._unqueue(model, ticket, now)
@@ -434,6 +438,7 @@ class Scheduler:
         """Its wait is over, whatever follows."""
         ticket.left_at, ticket.load_seconds = now, model.load_seconds(ticket.queued_at, now)
         del model.queue[ticket]
+        self._positions.clear()
         if not model.queue:
             del self._waiting[model.name]
 
@@ -543,6 +548,7 @@ class Scheduler:
             del self._models[model.name]
         elif model.next_spec is not None:
             model.spec, model.next_spec = model.next_spec, None
+            self._positions.clear()     # its priority may be another
             model.crashes.forgive()
         for completion in self._completions:
             completion.left.discard((model.name, model.gen))

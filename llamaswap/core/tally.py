@@ -37,8 +37,6 @@ _API_TAILS: Mapping[str, Tuple[str, ...]] = {
 _API_OF_TAIL = {tail: api for api, tails in _API_TAILS.items() for tail in tails}
 _API_OF_PATH = {base + tail: api for tail, api in _API_OF_TAIL.items() for base in ("/v1", "", "/sdapi/v1")}
 _STATUS_CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
-_STOP_REASONS = (("making room for ", "swap"), ("idle for ", "ttl"), ("unload", "unload"),
-                 ("configuration changed", "reload"), ("shutdown", "shutdown"))
 
 
 def api_of(path: str) -> str:
@@ -53,11 +51,6 @@ def api_of(path: str) -> str:
             if api is not None:
                 return api
     return OTHER
-
-
-def stop_reason(text: str) -> str:
-    """Which of a handful of reasons the scheduler's sentence is about."""
-    return next((word for start, word in _STOP_REASONS if text.startswith(start)), "start_failed")
 
 
 # --- counters ----------------------------------------------------------------------------------------------------
@@ -157,7 +150,8 @@ class Tally:
         if row.is_stream and row.ttft_ms is not None and row.outcome != ERROR:
             traffic.first.add(row.ttft_ms)
 
-    def add_state(self, model: str, old: str, new: str, reason: str, seconds_in_old: float) -> None:
+    def add_state(self, model: str, old: str, new: str, cause: str, seconds_in_old: float) -> None:
+        """`cause` is the scheduler's word."""
         life = _place(self.lives, model, Life)
         if new == State.STARTING.value:
             life.starts += 1
@@ -171,8 +165,7 @@ class Tally:
             if swap is not None:
                 life.swapping.add(swap.slowest + seconds_in_old)
         elif new == State.STOPPING.value:
-            why = stop_reason(reason)
-            life.stops[why] = life.stops.get(why, 0) + 1
+            life.stops[cause] = life.stops.get(cause, 0) + 1
         elif old == State.STOPPING.value:
             life.stopping.add(seconds_in_old)
             for target, swap in self._swaps.items():

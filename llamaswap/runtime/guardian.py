@@ -67,14 +67,15 @@ space["keep_watch"](0, {program!r})
 
 
 class Guardian:
-    """Keeps the guardian's child up to date, and replaces it when it is gone. Safe from any thread.
+    """Keeps the guardian's child up to date, and replaces it when it is gone. Safe from any thread. `state_path` is by
+    default in the directory that a service manager gives us.
 
     `_lock` is a leaf; a write under it cannot block, since the pipe is non-blocking and a full one counts as broken.
     """
 
     def __init__(self, *, state_path: Optional[str] = None, executable: Optional[str] = None) -> None:
         self.program = proctree.program_id()
-        self._state_path = state_path
+        self._state_path = state_path or default_state_path(os.environ)
         self._executable = executable or _find_interpreter()
         # Read once: the file on disk may be another version by the time the child has to be replaced. Compiling in the
         # child would cost it 1.2 MB and 5 ms, but another interpreter than ours needs the source.

@@ -10,24 +10,27 @@ import threading
 from collections import deque
 from typing import Deque
 
-PLACES = 16
+CROWD = 32                   # until so many are inside nobody waits: handing places on costs more than it brings
+PLACES = 16                  # then so many are inside until nobody waits any more
 PATIENCE = 1.0               # seconds after which somebody who waits goes in all the same
 
 
 class Turnstile:
-    def __init__(self, places: int = PLACES) -> None:
+    def __init__(self, crowd: int = CROWD, places: int = PLACES) -> None:
+        self._crowd = crowd
+        self._places = places
         self._lock = threading.Lock()                   # guards the two below; leaf
-        self._free = places
+        self._inside = 0
         self._waiting: Deque[threading.Lock] = deque()  # one for each, released when it may go in; oldest first
 
     def __repr__(self) -> str:
-        return f"Turnstile({self._free} free, {len(self._waiting)} waiting)"
+        return f"Turnstile({self._inside} inside, {len(self._waiting)} waiting)"
 
     def enter(self) -> bool:
         """False when the patience was at an end; then there is nothing to leave."""
         with self._lock:
-            if self._free > 0:
-                self._free -= 1
+            if self._inside < self._crowd and not self._waiting:
+                self._inside += 1
                 return True
             turn = threading.Lock()
             turn.acquire()
@@ -36,8 +39,8 @@ class Turnstile:
 
     def leave(self) -> None:
         with self._lock:
-            if not self._waiting:
-                self._free += 1
+            if not self._waiting or self._inside > self._places:
+                self._inside -= 1
                 return
             turn = self._waiting.popleft()
         turn.release()       # the place goes from hand to hand, so that nobody who comes now can take it

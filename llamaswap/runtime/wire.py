@@ -17,7 +17,14 @@ import ssl
 import struct
 import threading
 from contextlib import suppress
-from typing import Any, Optional, Tuple, Union
+from typing import Any, Callable, Optional, Tuple, Union
+
+try:
+    import ctypes
+    _poll = ctypes.PyDLL(None).poll
+    _ONE, _AT_ONCE = ctypes.c_ulong(1), ctypes.c_int(0)
+except (ImportError, OSError, AttributeError):      # an interpreter without libffi, a system without dlopen
+    _poll = None  # type: ignore[assignment]
 
 Data = Union[bytes, memoryview]
 
@@ -33,15 +40,21 @@ def _timeval(seconds: float) -> bytes:
     return struct.pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))
 
 
-def _is_readable(fd: int) -> bool:
-    poller = select.poll()
-    poller.register(fd, select.POLLIN)
-    return bool(poller.poll(0))
+def make_probe(fd: int) -> Callable[[], object]:
+    """A question to be asked often: is this descriptor readable? Each request asks it of the idle socket that it is
+    about to use. The select module lets go of the interpreter to ask, and among many busy threads it takes
+    milliseconds to get that back; the answer takes one microsecond."""
+    if _poll is None:
+        poller = select.poll()
+        poller.register(fd, select.POLLIN)
+        return lambda: poller.poll(0)
+    pollfd = ctypes.create_string_buffer(struct.pack("@ihh", fd, select.POLLIN, 0), 8)
+    return lambda: _poll(pollfd, _ONE, _AT_ONCE)
 
 
 class Wire:
     __slots__ = ("sock", "fd", "is_tls", "is_aborted", "has_stopped_reading", "known_head", "recv", "_send", "_lock",
-                 "_is_open", "_recv_timeout", "_send_timeout", "_poller")
+                 "_is_open", "_recv_timeout", "_send_timeout", "_probe")
 
     def __init__(self, sock: socket.socket, *, recv_timeout: float, send_timeout: float) -> None:
         """Timeouts in seconds, 0 for none. A send that times out has moved nothing for that long."""
@@ -59,7 +72,7 @@ class Wire:
         self._send = sock.send
         self._lock = threading.Lock()
         self._is_open = True
-        self._poller: Optional[select.poll] = None
+        self._probe: Optional[Callable[[], object]] = None
         self._recv_timeout = recv_timeout
         self._send_timeout = send_timeout
         if self.is_tls:
@@ -130,10 +143,9 @@ class Wire:
         """Bytes, an end or an error are waiting. Never blocks. For the owner."""
         if self.is_tls and self.sock.pending():  # type: ignore[attr-defined]
             return True
-        if self._poller is None:
-            self._poller = select.poll()
-            self._poller.register(self.fd, select.POLLIN)
-        return bool(self._poller.poll(0))
+        if self._probe is None:
+            self._probe = make_probe(self.fd)
+        return bool(self._probe())
 
     def abort(self) -> None:
         """From any thread, at any time, any number of times."""
@@ -145,7 +157,7 @@ class Wire:
     def stop_reading(self, *, unless_readable: bool = False) -> None:
         """From any thread: the owner reads what has arrived already (Linux), then an end."""
         with self._lock:
-            if not self._is_open or (unless_readable and _is_readable(self.fd)):
+            if not self._is_open or (unless_readable and make_probe(self.fd)()):
                 return
             self.has_stopped_reading = True
             self._shutdown(socket.SHUT_RD)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import logging
 import re
+from typing import Any, Callable, Tuple
 
 from llamaswap.core.messages import Request
 
@@ -28,16 +29,27 @@ class Seconds(float):
 _LINE = Line('Request %s "%s %s %s" %d %d "%s" %s %s')
 
 
+def _to_logger(logger_name: str, message: str, values: Tuple[Any, ...]) -> None:
+    log.info(message, *values)
+
+
 class AccessLog:
+    """`write` is a shorter way to where the logger leads."""
+
+    def __init__(self, write: Callable[[str, str, Tuple[Any, ...]], None] = _to_logger) -> None:
+        self._write = write
+
     def __call__(self, request: Request, status: int, sent_bytes: int, seconds: float) -> None:
         if not log.isEnabledFor(logging.INFO) or request.path.startswith(_QUIET):
             return
         agent = request.headers.get("user-agent") or ""
         protocol = "HTTP/1.1" if request.version[1] else "HTTP/1.0"
-        log.info(_LINE, request.client_ip, request.method, _printable(request.path), protocol, status, sent_bytes,
-                 _printable(agent), Seconds(seconds), request.id)
+        self._write(__name__, _LINE, (request.client_ip, request.method, _printable(request.path), protocol, status,
+                                      sent_bytes, _printable(agent), Seconds(seconds), request.id))
 
 
 def _printable(text: str) -> str:
     """Clients must not be able to write lines, quotes or terminal escapes of their own into the log."""
+    if text.isascii() and text.isprintable() and '"' not in text:
+        return text
     return _UNPRINTABLE.sub(lambda found: f"%{ord(found.group(0)) & 0xFF:02X}", text)

@@ -167,6 +167,8 @@ class World:
                 assert len(record.serving) >= record.spec.concurrency, "somebody waits although a place is free"
         assert all(ticket.state is TicketState.QUEUED for ticket in self.waiting)
         assert all(ticket.state is TicketState.GRANTED for ticket in self.serving)
+        line = sorted(self.waiting, key=lambda ticket: (-ticket.record.spec.priority, ticket.place_in_line))
+        assert [self.scheduler.place(ticket).position for ticket in line] == list(range(1, len(line) + 1))
         for ticket in (*self.waiting, *self.ended[-3:]):
             self.check_wait(ticket)
 

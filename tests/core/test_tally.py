@@ -9,7 +9,7 @@ from llamaswap.core import tally as counted
 from llamaswap.core.activity import CANCELLED, CLIENT_GONE, ERROR
 from llamaswap.core.routing import MODEL_ROUTES
 from llamaswap.core.scheduler import Scheduler
-from llamaswap.core.tally import OTHER_MODELS, Histogram, Tally, api_of, stop_reason
+from llamaswap.core.tally import OTHER_MODELS, Histogram, Tally, api_of
 from llamaswap.core.tickets import Completion, Spec, StateChanged, Tell, Ticket
 from tests.support import rows
 
@@ -116,13 +116,13 @@ def test_bounds_rise(bounds):
 # --- what models go through ------------------------------------------------------------------------------------------
 
 
-def live(tally, model, load=2.0, stop=0.5, reason="idle for 60s"):
+def live(tally, model, load=2.0, stop=0.5, reason="idle"):
     tally.add_state(model, "stopped", "starting", "requested", 9.0)
     tally.add_state(model, "starting", "ready", "answers its health check", load)
     end(tally, model, stop, reason)
 
 
-def end(tally, model, stop=0.5, reason="unload"):
+def end(tally, model, stop=0.5, reason="unloaded"):
     tally.add_state(model, "ready", "stopping", reason, 60.0)
     tally.add_state(model, "stopping", "stopped", "exited", stop)
 
@@ -130,9 +130,9 @@ def end(tally, model, stop=0.5, reason="unload"):
 def test_a_life():
     tally = Tally()
     live(tally, "m")
-    live(tally, "m", reason="making room for n")
+    live(tally, "m", reason="evicted")
     life = tally.lives["m"]
-    assert (life.starts, life.restarts, life.failures) == (2, 0, 0) and life.stops == {"ttl": 1, "swap": 1}
+    assert (life.starts, life.restarts, life.failures) == (2, 0, 0) and life.stops == {"idle": 1, "evicted": 1}
     assert life.loading.total == 4.0 and life.stopping.total == 1.0 and sum(life.swapping.counts) == 0
     assert "starts=2" in repr(life)
 
@@ -155,8 +155,8 @@ def test_a_start_after_a_failure_is_a_restart():
 def test_a_swap_takes_the_slowest_stop_and_the_start():
     tally = Tally()
     tally.add_swap("new", ["a", "b"])
-    end(tally, "a", 3.0, "making room for new")
-    end(tally, "b", 1.0, "making room for new")
+    end(tally, "a", 3.0, "evicted")
+    end(tally, "b", 1.0, "evicted")
     live(tally, "new", load=4.0)
     life = tally.lives["new"]
     assert life.swaps == 1 and life.swapping.total == 7.0
@@ -166,7 +166,7 @@ def test_a_swap_takes_the_slowest_stop_and_the_start():
 
 @pytest.mark.parametrize("ends", [
     lambda tally: tally.add_state("new", "starting", "stopped", "exited", 1.0),
-    lambda tally: tally.add_state("new", "starting", "stopping", "unload", 1.0),
+    lambda tally: tally.add_state("new", "starting", "stopping", "unloaded", 1.0),
     lambda tally: tally.add_state("old", "stopped", "starting", "requested", 1.0)])
 def test_a_swap_that_came_to_nothing_is_not_timed(ends):
     tally = Tally()
@@ -194,7 +194,7 @@ class Machine:
         for effect in effects:
             if isinstance(effect, Tell) and isinstance(effect.event, StateChanged) \
                     and effect.event.new.value == "stopping":
-                self.reasons.append(stop_reason(effect.event.reason))
+                self.reasons.append(effect.event.cause.value)
         return self
 
     def serve(self, name, now=0.0):
@@ -219,4 +219,4 @@ def test_the_reasons_of_the_real_scheduler():
     slow.note(slow.scheduler.submit(Ticket("a"), 0.0))
     slow.note(slow.scheduler.on_timer(10_000.0))
     assert [machine.reasons for machine in (swap, ttl, unload, shutdown, changed, slow)] == [
-        ["swap"], ["ttl"], ["unload"], ["shutdown"], ["reload"], ["start_failed"]]
+        ["evicted"], ["idle"], ["unloaded"], ["shutdown"], ["reload"], ["start_failed"]]

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import signal
 import socket
@@ -15,6 +16,8 @@ from typing import Any, Dict, Iterator
 
 import pytest
 
+from llamaswap.runtime import watch
+from tests.support.container import Container
 from tests.support.program import (
     COMMAND,
     PATIENCE,
@@ -24,6 +27,7 @@ from tests.support.program import (
     demo,
     free_ports,
     is_alive,
+    kill_quietly,
     run_program,
     said,
     write_config,
@@ -84,6 +88,87 @@ def test_a_changed_model_finishes_its_stream_before_it_is_replaced(tmp_path):
             program.wait_for("configuration reloaded")
             assert program.pid_of("a") != before
             assert stream.read().endswith(b"data: [DONE]\n\n")
+
+
+def listed(program: Program) -> Any:
+    return {row["id"] for row in program.ask("GET", "/v1/models").json()["data"]}
+
+
+def replace_by_pipe(path: Path) -> Path:
+    """Whoever reads the configuration now waits until somebody writes it."""
+    pipe = path.with_name("pipe")
+    os.mkfifo(pipe)
+    pipe.replace(path)
+    return path
+
+
+@contextlib.contextmanager
+def reading(pipe: Path) -> Iterator[Any]:
+    """Write to it; inside the block the reader has opened it and waits for its end."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            end = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+            break
+        except OSError:     # nobody reads yet
+            assert time.monotonic() < deadline, "the configuration was not read"
+            time.sleep(0.01)
+    with open(end, "w") as file:
+        yield file
+
+
+def test_signals_that_come_together_are_one_wish(tmp_path):
+    with reloadable(tmp_path, {"a": demo("--token-delay", "0.02")}) as (program, rewrite, _):
+        pid = program.pid_of("a")
+        with program.stream("POST", "/v1/chat/completions", chat("a", "x " * 40, stream=True)) as stream:
+            stream.readline()
+            for number in range(20):
+                rewrite({"a": demo("--token-delay", "0.02"), f"b{number}": demo()})
+                program.signal(signal.SIGHUP)
+            await_true(lambda: listed(program) == {"a", "b19"})
+            assert stream.read().endswith(b"data: [DONE]\n\n")
+        assert program.pid_of("a") == pid and said(program.ask("POST", "/v1/chat/completions", chat("b19")))
+        assert "failed to reload" not in program.log
+
+
+@pytest.mark.parametrize("arguments", [(), ("--watch-config",)], ids=["signal", "watched"])
+def test_a_change_during_a_reload_is_not_lost(tmp_path, arguments):
+    with reloadable(tmp_path, {"a": demo()}, *arguments) as (program, rewrite, path):
+        pid = program.pid_of("a")
+        rewrite({"a": demo(), "second": demo()})
+        second = path.read_text()
+        pipe = replace_by_pipe(path)
+        kept = path.with_name("kept")
+        os.link(pipe, kept)
+        program.signal(signal.SIGHUP)
+        with reading(kept) as file:
+            # The reload is under way: it has the file open, and waits. Now comes the next change.
+            rewrite({"a": demo(), "third": demo()})
+            if arguments:
+                time.sleep(4 * watch.INTERVAL)      # until it has been noticed
+            else:
+                for _ in range(3):
+                    program.signal(signal.SIGHUP)
+            assert said(program.ask("POST", "/v1/chat/completions", chat("a"))), "a reload holds nobody up"
+            file.write(second)
+        await_true(lambda: program.log.count("configuration reloaded") >= 2)
+        await_true(lambda: listed(program) == {"a", "third"})
+        assert program.pid_of("a") == pid
+
+
+def test_an_end_during_a_reload_ends(tmp_path):
+    with reloadable(tmp_path, {"a": demo()}) as (program, _, path):
+        pid, text = int(program.pid_of("a")), path.read_text()
+        program.signal(signal.SIGHUP)
+        program.wait_for("configuration reloaded")
+        pipe = replace_by_pipe(path)
+        program.signal(signal.SIGHUP)
+        with reading(pipe) as file:
+            program.signal(signal.SIGHUP)
+            program.signal(signal.SIGTERM)
+            file.write(text)
+            path.unlink()
+        assert program.wait() == 0 and not is_alive(pid)
 
 
 def test_a_broken_file_changes_nothing(tmp_path):
@@ -215,8 +300,55 @@ def test_nothing_survives_sigkill():
         await_true(lambda: not any(map(is_alive, everybody)), f"one of {everybody} lives", timeout=2)
 
 
+def test_a_container_does_not_survive_sigkill(tmp_path):
+    container, entry = Container(tmp_path), demo()
+    model = {**entry, "cmd": f"sh -c '{container.launch}; exec {entry['cmd']}'", "cmdStop": container.stop,
+             "env": ["WHERE=env", "EMPTY="]}
+    with contextlib.ExitStack() as stack:
+        stack.callback(container.remove)
+        program = stack.enter_context(run_program({"models": {"boxed": model}}, directory=tmp_path))
+        pid = int(program.pid_of("boxed"))
+        assert is_alive(container.pid)
+        program.signal(signal.SIGKILL)
+        program.wait()
+        await_true(lambda: not is_alive(container.pid) and not is_alive(pid), timeout=4)
+    assert container.mark.read_text().startswith(f"{pid}||env|||")
+
+
+def test_what_a_killed_control_group_left_is_ended_at_the_next_start(tmp_path):
+    """As a service manager does it: everything is killed, the guardian first, and our directory is kept."""
+    container, entry = Container(tmp_path), demo()
+    model = {**entry, "cmd": f"sh -c '{container.launch}; exec {entry['cmd']}'", "cmdStop": container.stop}
+    state = {"STATE_DIRECTORY": str(tmp_path)}
+    with contextlib.ExitStack() as stack:
+        stack.callback(container.remove)
+        with run_program({"models": {"boxed": model}}, directory=tmp_path, env=state) as program:
+            pid = int(program.pid_of("boxed"))
+            program.signal(signal.SIGSTOP)      # so that no other guardian is made
+            for each in [*children_of(program.process.pid), pid, program.process.pid]:
+                kill_quietly(each)
+            program.wait()
+        await_true(lambda: not is_alive(pid))
+        left = container.pid
+        assert is_alive(left)
+        with run_program(None, "-c", str(tmp_path / "config.yaml"), env=state) as program:
+            assert not is_alive(left), "before the first request"
+            assert said(program.ask("POST", "/v1/chat/completions", chat("boxed")))
+            await_true(lambda: container.pid != left)
+            assert is_alive(container.pid)
+        assert not is_alive(container.pid) and not (tmp_path / "running.json").exists()
+
+
+def children_of(pid: int) -> Any:
+    numbers = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    return [number for number in numbers if parent_of(number) == pid]
+
+
 def parent_of(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 # --- addresses ---------------------------------------------------------------------------------------------------

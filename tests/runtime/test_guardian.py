@@ -14,7 +14,7 @@ from typing import Any, Callable, List
 import pytest
 
 from llamaswap.runtime import guardian as guarding
-from llamaswap.runtime import proctree
+from llamaswap.runtime import proctree, threads
 from llamaswap.runtime.guardian import Guardian
 from tests.support.container import Container
 
@@ -166,42 +166,82 @@ def test_without_its_stop_command_the_container_would_live(start_parent, contain
     assert is_alive(container.pid) and not container.mark.exists()
 
 
-def test_a_stop_command_that_hangs_does_not_keep_the_tree_alive(start_parent, tmp_path):
-    parent, guard, tree = start_parent("trap '' TERM; exec sleep 300", stop=hanging(tmp_path / "pid"))
-    end(parent)
-    eventually(lambda: not any(map(is_alive, tree)))
-    command = int((tmp_path / "pid").read_text())
-    assert is_alive(command), "a container may take longer than our own processes"
-    os.kill(command, signal.SIGKILL)
-    eventually(lambda: not is_alive(guard))
+@pytest.fixture
+def marked(tmp_path):
+    """Starts what carries a marker of this living process, so that no other llamaswap on the machine ends it. With it
+    the pid and its stop command as the guardian knows them, and the end of everything."""
+    processes: List[subprocess.Popen] = []
+
+    class Marked:
+        def __init__(self, script: str, stop: str = "") -> None:
+            ready = tmp_path / f"ready{len(processes)}"
+            tree = f"{proctree.program_id()}-{1000 + len(processes)}"
+            environ = dict(os.environ, LLAMASWAP_TREE=tree)
+            self.process = subprocess.Popen(["sh", "-c", script.replace("READY", f"touch {ready}")], env=environ,
+                                            start_new_session=True, stderr=subprocess.DEVNULL)
+            processes.append(self.process)
+            eventually(ready.exists)
+            self.pid, self.start = self.process.pid, proctree.start_of(self.process.pid)
+            self.words = list(guarding._stop_words(["sh", "-c", stop], environ)) if stop else []
+
+    def end(*them: Marked) -> None:
+        here = os.getcwd()
+        try:
+            proctree._end_trees({each.pid: each.start for each in them},
+                                {each.pid: each.words for each in them if each.words}, proctree.program_id() + "-")
+        finally:
+            os.chdir(here)
+    Marked.end = staticmethod(end)
+    yield Marked
+    for process in processes:
+        process.kill()
+        process.wait(5)
+
+
+def test_a_stop_command_that_hangs_does_not_keep_the_tree_alive(marked, tmp_path, monkeypatch):
+    monkeypatch.setattr(proctree, "GUARD_HEAD_START", 0.3)
+    monkeypatch.setattr(proctree, "GUARD_STOP_PATIENCE", 0.5)
+    deaf = marked("trap '' TERM; READY; exec sleep 300", f"echo $$ > {tmp_path}/pid; exec sleep 300")
+    marked.end(deaf)
+    assert deaf.process.wait(5) == -signal.SIGKILL
+    assert not is_alive(int((tmp_path / "pid").read_text())), "it has an end itself"
+
+
+def test_those_without_a_stop_command_do_not_wait_for_the_others(marked, tmp_path, monkeypatch):
+    """The deaf one is gone before the other hears of a signal."""
+    monkeypatch.setattr(proctree, "GUARD_STOP_PATIENCE", 1.1)
+    deaf = marked("trap '' TERM; READY; exec sleep 300")
+    other = marked(f"heard() {{ grep -q '^State:.[RSD]' /proc/{deaf.pid}/status || touch {tmp_path}/last; exit; }}; "
+                   "trap heard TERM; READY; while :; do sleep 0.05; done", "exec sleep 300")
+    marked.end(other, deaf)
+    assert deaf.process.wait(5) == -signal.SIGKILL
+    assert other.process.wait(5) and (tmp_path / "last").exists()
+
+
+def test_a_container_may_take_longer_than_our_own_processes(marked, tmp_path, monkeypatch):
+    monkeypatch.setattr(proctree, "GUARD_HEAD_START", 0.05)
+    tree = marked("READY; exec sleep 300",
+                  f"until [ -e {tmp_path}/gone ]; do sleep 0.05; done; sleep 0.1; touch {tmp_path}/stopped")
+    watch = threads.spawn("watch", lambda: (tree.process.wait(8), (tmp_path / "gone").touch()))
+    marked.end(tree)
+    watch.join(5)
+    assert (tmp_path / "stopped").exists()
 
 
 def test_a_stop_command_goes_before_the_signals(start_parent, tmp_path):
     parent, guard, tree = start_parent(
-        f"trap 'touch {tmp_path}/disturbed; exit' TERM; while :; do sleep 0.05; done",
+        f"exec 2>/dev/null; trap 'touch {tmp_path}/disturbed; exit' TERM; while :; do sleep 0.05; done",
         stop=f"sh -c 'sleep 0.2; [ -e {tmp_path}/disturbed ] || touch {tmp_path}/first'")
     end(parent)
     eventually((tmp_path / "first").exists)
     eventually(lambda: not any(map(is_alive, tree | {guard})))
 
 
-def hanging(pid_file: Path) -> str:
-    return f"sh -c 'echo $$ > {pid_file}; exec sleep 300'"
-
-
-def test_a_stop_command_has_an_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(proctree, "GUARD_STOP_PATIENCE", 0.2)
-    monkeypatch.setattr(proctree, "GUARD_HEAD_START", 0.1)
-    environ = dict(os.environ)
-    words = guarding._stop_words(["sh", "-c", f"trap '' TERM; echo $$ > {tmp_path}/pid; while :; do sleep 0.05; done"],
-                                 environ)
-    here = os.getcwd()
-    try:
-        proctree._end_trees({1_000_000_000: 5}, {1_000_000_000: list(words)}, "nobody-")
-        assert (tmp_path / "pid").exists(), "the leader is gone; what it stood for may not be"
-        eventually(lambda: not is_alive(int((tmp_path / "pid").read_text())))
-    finally:
-        os.chdir(here)
+def test_a_stop_command_is_run_for_a_leader_that_is_gone(tmp_path):
+    """What it stood for may not be."""
+    words = guarding._stop_words(["touch", str(tmp_path / "run")], dict(os.environ))
+    proctree._end_trees({1_000_000_000: 5}, {1_000_000_000: list(words)}, "nobody-")
+    assert (tmp_path / "run").exists()
 
 
 def test_a_stop_command_is_not_run_for_a_recycled_pid(tmp_path):
@@ -218,29 +258,6 @@ def test_a_stop_command_that_cannot_be_started_spares_nobody(start_parent, tmp_p
     program.unlink()
     end(parent)
     eventually(lambda: not any(map(is_alive, tree | {guard})))
-
-
-def test_those_without_a_stop_command_do_not_wait_for_the_others(start_parent, tmp_path):
-    """Two models of one program, so the markers of both begin the same: the second, deaf one is gone before the first
-    hears of a signal."""
-    second_pid, early = tmp_path / "second", tmp_path / "early"
-    (tmp_path / "second.sh").write_text(f"trap '' TERM; echo $$ > {second_pid}; exec sleep 300")
-    (tmp_path / "first.sh").write_text(
-        f"heard() {{ grep -q '^State:.[RSD]' /proc/$(cat {second_pid})/status && touch {early}; exit; }}\n"
-        "trap heard TERM; while :; do sleep 0.05; done")
-    other = PARENT.replace("print(", f'second = launcher.start(Model(id="n", argv=("sh", "{tmp_path}/second.sh"), '
-                           'proxy="http://192.0.2.1:9"), 1, Reports())\nwhile second.pid is None: time.sleep(0.005)\n'
-                           "time.sleep(0.3)\nprint(second.pid, ")
-    parent = subprocess.Popen([sys.executable, "-c", other, f"exec sh {tmp_path}/first.sh", "",
-                               hanging(tmp_path / "stop")], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                              env=dict(os.environ, PYTHONPATH=ROOT))
-    with parent.stdin, parent.stdout:
-        second, guard, first = map(int, parent.stdout.readline().split()[:3])
-        end(parent)
-        eventually(lambda: not is_alive(second) and not is_alive(first))
-        os.kill(int((tmp_path / "stop").read_text()), signal.SIGKILL)
-        eventually(lambda: not is_alive(guard))
-    assert not early.exists()
 
 
 def test_stop_commands_are_told_again_to_the_next_child(start_parent, container):

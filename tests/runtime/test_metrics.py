@@ -107,7 +107,7 @@ def test_lives_begin_with_a_zero_and_outlast_the_model():
     assert value(found, "llamaswap_model_failures_total", model="new") == 0
     assert [value(found, f"llamaswap_{name}_total", model="gone") for name in
             ("model_starts", "model_restarts", "model_failures", "swaps")] == [1, 1, 1, 1]
-    assert value(found, "llamaswap_evictions_total", model="gone", reason="ttl") == 1
+    assert value(found, "llamaswap_evictions_total", model="gone", reason="idle") == 1
     assert value(found, "llamaswap_swap_duration_seconds_sum", model="gone") == 3
     assert ("llamaswap_model_state", (("model", "gone"), ("state", "ready"))) not in found
 

@@ -12,6 +12,7 @@ import pytest
 
 from llamaswap.core.config import Timeouts
 from llamaswap.core.faults import ClientFault, UpstreamFault
+from llamaswap.runtime.turnstile import PLACES
 from llamaswap.runtime.upstream import Endpoint, UpstreamPool
 from tests.http1.rig import TIMEOUTS, ScriptedUpstream, chunked_head, get, nothing_leaks, plain, rig, wait_until
 
@@ -383,3 +384,56 @@ def test_tls_is_verified(tmp_path):
         with pytest.raises(UpstreamFault) as caught:
             UpstreamPool(endpoint, Timeouts()).exchange("GET", "/", HOST)
         assert "certificate" in caught.value.message.lower()
+
+
+def test_more_than_fit_through_the_turnstile_wait_for_their_answers_side_by_side():
+    """Upstream answers nobody before everybody has asked."""
+    crowd = 3 * PLACES
+    asked, answers = threading.Barrier(crowd), []
+
+    def script(talk, number):
+        talk.request()
+        asked.wait(20)
+        talk.send(plain(b"at last"))
+    with pool(script) as p:
+        def ask():
+            with p.exchange("POST", "/", HOST, b"{}") as exchange:
+                answers.append(exchange.read_all(99))
+        threads = [threading.Thread(target=ask) for _ in range(crowd)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert answers == [b"at last"] * crowd
+        assert not p.is_quick and repr(p.turnstile) == f"Turnstile({PLACES} free, 0 waiting)"
+
+
+def test_only_quick_answers_are_worth_a_turnstile():
+    def script(talk, number):
+        while True:
+            _, _, body = talk.request()
+            time.sleep(0.1 if body == b"slow" else 0)
+            talk.send(plain(b"ok"))
+    with pool(script) as p:
+        for _ in range(2):
+            with p.exchange("POST", "/", HOST, b"slow") as exchange:
+                assert exchange.read_all(9) == b"ok"
+            assert not p.is_quick
+        assert wait_until(lambda: is_quick_again(p))
+
+
+def is_quick_again(p):
+    with p.exchange("POST", "/", HOST, b"quick") as exchange:
+        exchange.read_all(9)
+    return p.is_quick
+
+
+def test_whatever_becomes_of_an_exchange_its_place_is_free_again():
+    def script(talk, number):
+        talk.request()
+        talk.send(b"nonsense\r\n\r\n" if number % 2 else b"")
+    with pool(script) as p:
+        for _ in range(4):
+            with pytest.raises(UpstreamFault):
+                p.exchange("POST", "/", HOST, b"{}")
+        assert repr(p.turnstile) == f"Turnstile({PLACES} free, 0 waiting)"

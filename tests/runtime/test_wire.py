@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from llamaswap.runtime import wire as wire_module
 from llamaswap.runtime.wire import STALLED, Wire
 from tests.http1.rig import nothing_leaks
 
@@ -34,6 +35,23 @@ def test_a_silent_other_side_stalls_the_read(ends):
     far.sendall(b"x")
     far.close()
     assert wire.recv(10) == b"x" and wire.recv(10) == b"" and wire.is_readable()
+
+
+@pytest.mark.parametrize("has_ctypes", [True, False])
+def test_readable_means_bytes_an_end_or_an_error(has_ctypes, monkeypatch):
+    if not has_ctypes:
+        monkeypatch.setattr(wire_module, "_poll", None)
+    near, far = socket.socketpair()
+    probe = wire_module.make_probe(near.fileno())
+    assert not probe() and not probe()
+    far.send(b"x")
+    assert probe() and probe(), "asking takes nothing away"
+    near.recv(1)
+    assert not probe()
+    far.close()
+    assert probe()
+    near.close()
+    assert probe(), "a descriptor that is none is not one to wait for"
 
 
 def test_filling_a_buffer_waits_for_all_of_it(ends):

@@ -32,7 +32,7 @@ def lived(tally: Tally, model: str) -> None:
     tally.add_state("old", "stopping", "stopped", "exited", 1.0)
     tally.add_state(model, "stopped", "starting", "requested", 5.0)
     tally.add_state(model, "starting", "ready", "answers its health check", 2.0)
-    tally.add_state(model, "ready", "stopping", "idle for 60s", 60.0)
+    tally.add_state(model, "ready", "stopping", "idle", 60.0)
     tally.add_state(model, "stopping", "stopped", "exited", 0.5)
 
 

@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from llamaswap.runtime.logformat import make_formatter
+from llamaswap.runtime.logs import LogBook, LogBookHandler
 from llamaswap.web.accesslog import AccessLog, Line
 from tests.support.asked import asked
 
@@ -49,3 +50,21 @@ def test_a_program_gets_every_value_as_a_field(caplog):
         "client": "10.0.0.1", "method": "GET", "path": "/v1/models", "protocol": "HTTP/1.1", "status": 200, "bytes": 42,
         "user_agent": "curl/8", "seconds": 0.0123, "request_id": "id-1"}
     assert found["msg"].startswith("Request 10.0.0.1") and found["level"] == "info"
+
+
+def test_the_short_way_ends_in_the_same_line(caplog):
+    book = LogBook()
+    handler = LogBookHandler(book)
+    handler.setFormatter(make_formatter("text", ""))
+    request = asked("GET", '/a%0a"b', headers={"User-Agent": "bad\nagent"})
+    with caplog.at_level(logging.INFO):
+        AccessLog()(request, 200, 42, 0.5)
+        AccessLog(handler.info)(request, 200, 42, 0.5)
+    assert book.proxy.history().decode() == f"[INFO] {caplog.messages[0]}\n" and "%0Aagent" in caplog.messages[0]
+    programs = LogBook()
+    handler = LogBookHandler(programs)
+    handler.setFormatter(make_formatter("json", ""))
+    with caplog.at_level(logging.INFO):
+        AccessLog(handler.info)(request, 200, 42, 0.5)
+    line = json.loads(programs.proxy.history())
+    assert (line["status"], line["bytes"], line["request_id"], line["level"]) == (200, 42, "id-1", "info")
