@@ -26,7 +26,7 @@ T = TypeVar("T")
 Question = Tuple[Callable[[Store], Any], "_Answer"]
 
 GATHER_PAUSE = 0.1
-BUSY_PAUSE = 0.5                  # after a batch of BUSY: memory keeps so few rows that most need not be stored
+BUSY_PAUSE = 0.25                 # after a batch of BUSY: memory keeps so few rows that most need not be stored
 BUSY = 200
 ROWS_AT_ONCE = 5                  # about 100 us of work, then a pause in which requests under way can get on:
 BREATH = 0.00005                  # giving the interpreter away for no time at all gives it to nobody
@@ -160,7 +160,9 @@ class Recorder:
             if len(rows) % ROWS_AT_ONCE == ROWS_AT_ONCE - 1:
                 time.sleep(BREATH)
             try:
-                rows.append(self._row_of(visit))
+                row = self._row_of(visit)
+                rows.append(row)
+                self._counts.add_row(row)
                 self._captures.add(visit)
                 if visit.seen is not None:
                     seen.add(visit.id)
@@ -169,8 +171,6 @@ class Recorder:
                 log.exception("request %s could not be recorded", visit.request.id)
         if not rows:
             return
-        for row in rows:
-            self._counts.add_row(row)
         self._store.add(rows)
         self._publish(rows, seen)
 
