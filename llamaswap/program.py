@@ -327,6 +327,7 @@ class Program:
         self._guardian.close()
         log.info("shutdown complete")
         self._log_files.close()
+        self._handler.write_held()
         self._sink.close()
         return is_clean
 
@@ -334,6 +335,7 @@ class Program:
         while os.read(self._wake_read, 1)[0] not in (signal.SIGTERM, signal.SIGINT):
             pass
         log.warning("told to stop twice: not waiting for running requests and models")
+        self._handler.write_held()
         self._sink.close(0.2)
         # The guardian ends every model process as soon as our end of its pipe is gone.
         os._exit(EXIT_FAILED)

@@ -47,6 +47,7 @@ LINGER_SECONDS = 1.0
 CLIENT_GONE_STATUS = 499
 
 _OURS = frozenset(("content-length", "transfer-encoding", "connection", "date"))
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _PLAIN_HTTP = re.compile(rb"[A-Z]")
@@ -329,7 +330,8 @@ class Connection:
 
     def _answer(self, request: Request) -> None:
         try:
-            response = self._service.handle(request)
+            is_ours = request.method == "CONNECT" or request.path == "*"
+            response = _answer_for_server(request) if is_ours else self._service.handle(request)
             if response is None:
                 if not self.status:
                     raise Fault("the handler gave no answer")
@@ -436,6 +438,14 @@ class Connection:
                 drained += len(piece)
         except OSError:
             pass
+
+
+def _answer_for_server(request: Request) -> Response:
+    """What asks the server and not what it serves: `OPTIONS *`, whether somebody is there; CONNECT, for a tunnel."""
+    if request.method == "OPTIONS":
+        return Response(200)
+    raise ClientFault(f"{request.method} is not possible here; allowed: {', '.join(_METHODS)}", status=405,
+                      code="method_not_allowed", headers=(("Allow", ", ".join(_METHODS)),))
 
 
 def _head_timeout() -> ClientFault:
