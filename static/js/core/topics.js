@@ -11,6 +11,7 @@ export function foldEvent(topic, state, data) {
   if (data.op === 'upsert') next.set(data[names[1]].id, data[names[1]]);
   else if (data.op === 'remove') next.delete(data.id);
   else if (data.op === 'done') next.delete(data.request.id);
+  else if (data.op === 'gone') data.ids.forEach((id) => next.delete(id));      // ended, told by number alone
   return next;
 }
 

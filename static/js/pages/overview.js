@@ -1,15 +1,15 @@
 // What is loaded, what it costs, who waits, what broke.
 import { each, h } from '../core/dom.js';
 import { hello } from '../core/feed.js';
-import { bytes, clock, since, until } from '../core/format.js';
+import { bytes, clock, since } from '../core/format.js';
 import { href } from '../core/router.js';
 import { computed } from '../core/signal.js';
-import { displayName, faceOf, hasFailure, isLoaded, isOnGpu, memoryOf, models } from '../state/models.js';
+import { displayName, faceOf, hasFailure, isLoaded, models } from '../state/models.js';
 import { perf } from '../state/perf.js';
 import { live } from '../state/requests.js';
 import { unloadAll, unloadable } from '../ui/actions.js';
 import { stackedBar } from '../ui/bars.js';
-import { failure, loadProgress, modelAction, modelLink, stateBadge } from '../ui/modelparts.js';
+import { failure, idleText, loadProgress, memoryText, modelAction, modelLink, stateBadge } from '../ui/modelparts.js';
 import { button, card, codeBlock, emptyState, linkButton, skeleton } from '../ui/parts.js';
 import { lastHour } from './lasthour.js';
 
@@ -53,17 +53,6 @@ function loadedRow(model) {
       modelAction(model)),
     () => state() === 'starting' && loadProgress(model),
     failure(model));
-}
-
-function memoryText(model) {
-  const amount = memoryOf(model);
-  return amount === null ? 'memory unknown' : `${bytes(amount)}${isOnGpu(model) ? '' : ' RAM'}`;
-}
-
-function idleText(model) {
-  if (model.in_flight) return `${model.in_flight} in flight`;
-  if (!model.ttl) return 'stays loaded';
-  return model.unload_at === null ? 'idle' : `idle, ${clock(until(model.unload_at))} left`;
 }
 
 function waiting() {

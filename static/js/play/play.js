@@ -1,6 +1,31 @@
-import { emptyState } from '../ui/parts.js';
+// The playground: one tab per kind of model. Nothing is sent by opening any of it.
+import { h } from '../core/dom.js';
+import { href } from '../core/router.js';
+import { onCleanup, scope, signal } from '../core/signal.js';
+import { inlineError, skeleton } from '../ui/parts.js';
+import { tabs } from '../ui/tabs.js';
+import { watchRows } from './api.js';
+
+const TABS = [
+  ['chat', 'Chat', () => import('./chat.js')],
+];
+
+export const key = (to) => to.tab;
 
 export function mount(ctx) {
-  ctx.title('Playground');
-  return emptyState({ title: 'This page is being written', text: 'The server works without it.' });
+  const tab = TABS.find(([id]) => id === ctx.route.peek().tab) || TABS[0];
+  ctx.title(() => (tab[0] === 'chat' ? 'Playground' : `Playground: ${tab[1]}`));
+  watchRows();
+  const shown = signal(null);
+  let end = () => {};
+  let isOver = false;
+  onCleanup(() => { isOver = true; end(); });
+  tab[2]().then((module) => {
+    if (isOver) return;
+    const [body, over] = scope(() => module.panel(ctx));
+    end = over;
+    shown.set(body);
+  }, shown.set);
+  return tabs('Kinds of models', TABS.map(([id, label]) => ({ id, label, href: href('play', id) })), () => tab[0],
+    () => (shown() === null ? skeleton(4) : shown() instanceof Error ? inlineError(shown(), () => location.reload()) : h('div', null, shown())));
 }

@@ -63,7 +63,8 @@ const SPECIAL = {
   '\\': (text, i, ticks) => {
     const next = text[i + 1];
     if (next === '\n') return { node: { t: 'br' }, end: i + 2 };
-    if (next === '(' || next === '[') return mathBetween(text, i, `\\${next}`, next === '(' ? '\\)' : '\\]', ticks.missing);
+    const math = next === '(' || next === '[' ? mathBetween(text, i, `\\${next}`, next === '(' ? '\\)' : '\\]', ticks.missing) : null;
+    if (math) return math;
     return next && PUNCTUATION.test(next) ? { text: next, end: i + 2 } : null;
   },
   '`': (text, i, ticks) => {
@@ -178,10 +179,10 @@ function targetAfter(text, i) {
   return found ? { href, title: found[1] ? found[1].slice(1, -1) : '', end: end + found[0].length } : null;
 }
 
-// Browsers drop control characters and blanks before they look at the scheme; so do we.
+// Browsers drop control characters before they look at the scheme; so do we. A blank inside an address is part of it.
 export function safeHref(text) {
   // eslint-disable-next-line no-control-regex
-  const clean = text.replace(/[\u0000-\u0020\u007f-\u00a0\u200b-\u200f\u2028\u2029\ufeff]/g, '');
+  const clean = text.replace(/[\u0000-\u001f\u007f-\u00a0\u200b-\u200f\u2028\u2029\ufeff]/g, '').trim().replaceAll(' ', '%20');
   return /^(?:https?:\/\/|mailto:)[^<>"]+$/i.test(clean) ? clean : null;
 }
 

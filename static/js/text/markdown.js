@@ -196,7 +196,8 @@ function para(lines, i, depth, found) {
 
 const BLOCKS = [
   [fenceOf, code],
-  [(line) => /^ {0,3}(?:\$\$|\\\[)/.test(line), mathBlock],
+  // A bracket behind a backslash may also be just that: a formula has its line to itself.
+  [(line) => /^ {0,3}(?:\$\$|\\\[(?:\s|$|.*\\\]\s*$))/.test(line), mathBlock],
   [headingOf, heading],
   [isRule, (lines, i, depth, found) => { found.push({ t: 'rule' }); return i + 1; }],
   [(line, lines, i, depth) => depth < MAX_DEPTH && isQuote(line), quote],

@@ -88,28 +88,34 @@ function plain(nodes) {
   return text;
 }
 
+// Characters that may change what the text before them means; and a line this short may still become a list or a rule.
+const MEANING = /[\n\\`$<>&*_~[\]()!|:;/#]/;
+const SHORT_LINE = 12;
+
 /**
  * A view of text that grows: `update(text)` with all of it so far, `finish()` at its end. Blocks that another one
- * follows are done: they keep their elements and are never parsed again.
+ * follows are done: they keep their elements and are never parsed again. Plain words are added to the last text.
  */
 export function growing(element, tools = {}) {
   let source = '';
   let done = 0;              // characters that belong to blocks that are done
   let tail = [];             // elements of the rest
-  let open = null;           // of a code block that is still growing: {block, text, from}
+  let end = null;            // {node, code}: the text that grows, and whether it is code; null: parse again
+  let shown = 0;             // characters of the source that are in it
 
   function renderTail(isEnd) {
     const rest = source.slice(done);
-    const tree = parse(rest);
     const lines = linesOf(rest);
+    const tree = parse(rest);
     for (const node of tail) node.remove();
     tail = [];
-    open = null;
+    end = null;
     tree.forEach((block, at) => {
       const isLast = at === tree.length - 1;
       if (isLast && block.t === 'code' && block.open && !isEnd) {
         const made = codeBlock(block, tools);
-        open = { text: made.text, shown: block.text };
+        // Not while the language is still being written, nor where each line would lose its indent.
+        if (block.line + 1 < lines.length && lines[block.line][0] !== ' ') end = { node: made.text, isCode: true };
         element.append(made.element);
         tail.push(made.element);
         return;
@@ -118,25 +124,42 @@ export function growing(element, tools = {}) {
       element.append(node);
       if (isLast) tail.push(node);
     });
-    if (tree.length > 1) done += lines.slice(0, tree[tree.length - 1].line).reduce((sum, line) => sum + line.length + 1, 0);
+    const last = tree[tree.length - 1];
+    if (tree.length > 1) done += lines.slice(0, last.line).reduce((sum, line) => sum + line.length + 1, 0);
+    shown = end ? source.length : source.trimEnd().length;
+    if (!end && last && !isEnd) end = openText(last);
+  }
+
+  // The text at the very end of the last block, when more words belong there for certain.
+  function openText(block) {
+    let node = tail[tail.length - 1];
+    while (node && node.lastChild) node = node.lastChild;
+    const lineAt = source.lastIndexOf('\n', shown - 1) + 1;
+    const isPlain = node && node.nodeType === Node.TEXT_NODE && node.data && block.t !== 'math' && block.t !== 'code';
+    return isPlain && !source.includes('\n', shown) && source.length - lineAt > SHORT_LINE && source.slice(lineAt, shown).endsWith(node.data.slice(-SHORT_LINE))
+      ? { node, isCode: false } : null;
   }
 
   return {
     element,
     update(text) {
-      const more = text.slice(source.length);
-      const isGrowth = text.startsWith(source.slice(-200), Math.max(0, source.length - 200));
-      source = text.includes('\r') ? text.replace(/\r\n?/g, '\n') : text;
+      const all = text.includes('\r') ? text.replace(/\r\n?/g, '\n') : text;
+      const more = all.slice(source.length);
+      const isGrowth = all.startsWith(source.slice(-200), Math.max(0, source.length - 200));
+      source = all;
       if (!isGrowth) {
         element.replaceChildren();
         tail = [];
         done = 0;
-      } else if (open && !/[`~]/.test(more) && !more.includes('\r')) {
-        open.text.appendData(more);       // only a fence can end it
+      } else if (end && !(end.isCode ? /[`~]/ : MEANING).test(more)) {      // only a fence can end code
+        end.node.appendData(source.slice(shown));
+        shown = source.length;
         return;
       }
       renderTail(false);
     },
     finish() { renderTail(true); },
+    /** Characters that are laid out anew with each update. */
+    weight: () => (end ? end.node.length : 0),
   };
 }

@@ -1,9 +1,9 @@
 // How a model looks wherever it appears: its state, its one button, its progress, its failure.
 import { h, icon } from '../core/dom.js';
-import { ago, clock, since, tick } from '../core/format.js';
+import { ago, bytes, clock, since, tick, until } from '../core/format.js';
 import { href } from '../core/router.js';
 import { computed } from '../core/signal.js';
-import { dismissFailure, displayName, hasFailure } from '../state/models.js';
+import { dismissFailure, displayName, hasFailure, isOnGpu, memoryOf } from '../state/models.js';
 import { cancelLoad, loadModel, pendingOf, unloadModel } from './actions.js';
 import { button, codeBlock, linkButton } from './parts.js';
 
@@ -45,6 +45,17 @@ export function modelAction(model, props = {}) {
   return button(todo, { ...props, kind: 'plain', class: 'model-action', hidden: () => !todo(),
     disabled: () => todo().endsWith('ing'),
     'aria-label': () => `${todo()} ${displayName(model())}`, onclick: run });
+}
+
+export function memoryText(model) {
+  const amount = memoryOf(model);
+  return amount === null ? 'memory unknown' : `${bytes(amount)}${isOnGpu(model) ? '' : ' RAM'}`;
+}
+
+export function idleText(model) {
+  if (model.in_flight) return `${model.in_flight} in flight`;
+  if (!model.ttl) return 'stays loaded';
+  return model.unload_at === null ? 'idle' : `idle, ${clock(until(model.unload_at))} left`;
 }
 
 /** While starting: how long, how long it took before, and the last thing the engine said. */
