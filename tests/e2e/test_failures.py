@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import threading
 from typing import Any, Dict, List
 
@@ -83,6 +84,35 @@ def test_other_streams_get_comments_while_they_wait(program, path, body):
     assert lines[0].startswith(b": ") and b"llamaswap loading model: slow" in lines[0]
     assert all(line[:1] in (b"", b":", b"d", b"e") for line in lines)
     assert events(answer.body)
+
+
+def test_a_slow_reader_of_a_loading_stream_delays_nobody():
+    """Neither while its model loads nor when the answer, which is larger than any buffer, comes behind it."""
+    models = {"slow": demo("--startup-delay", "3", sendLoadingState=True), "warm": demo()}
+    groups = {"all": {"swap": False, "exclusive": False, "members": list(models)}}
+    with run_program({"models": models, "groups": groups}) as program, socket.socket() as reader:
+        program.pid_of("warm")
+        body = json.dumps(chat("slow", stream=True, max_tokens=4_000_000, demo={"tokens": 200_000})).encode()
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.settimeout(PATIENCE)
+        reader.connect(("127.0.0.1", program.port))
+        reader.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+                       + body)
+        assert reader.recv(16).startswith(b"HTTP/1.1 200")
+        served = 0
+        while program.running().get("slow") == "starting":
+            assert said(program.ask("POST", "/v1/chat/completions", chat("warm"), timeout=5)) == "You said: hello"
+            served += 1
+        assert served >= 3, "it takes three seconds to load"
+        await_true(lambda: program.running().get("slow") == "ready")
+        for _ in range(30):
+            assert said(program.ask("POST", "/v1/chat/completions", chat("warm"), timeout=5)) == "You said: hello"
+        found = b""
+        while len(found) < 1_000_000:
+            piece = reader.recv(65536)
+            assert piece, found[-500:]
+            found += piece
+        assert b"loading model: slow" in found and b"Done! (" in found, "and who reads again gets all of it"
 
 
 def test_no_loading_stream_for_those_who_do_not_stream(program):

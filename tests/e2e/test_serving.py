@@ -359,6 +359,35 @@ def test_unknown_path_and_trailing_slash(program):
         assert answer.status == 404 and answer.error["type"] == "invalid_request_error"
 
 
+@pytest.mark.parametrize("line, status", [
+    (b"OPTIONS * HTTP/1.1", 200), (b"CONNECT example.com:443 HTTP/1.1", 405), (b"CONNECT / HTTP/1.1", 405)])
+def test_what_asks_the_server_itself(program, line, status):
+    behind = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with program.open(line + b"\r\nHost: x\r\n\r\n" + behind) as sock:
+        answer = b"".join(iter(lambda: sock.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 %d " % status) and answer.count(b"HTTP/1.1 200") == 1 + (status == 200)
+    assert (b"\r\nAllow: GET, HEAD, POST" in answer) == (status == 405)
+
+
+@pytest.mark.parametrize("path", ["/%0a[INFO]%20Request%20forged", "/%0D%0A[INFO]%20Request%20forged",
+                                  "/upstream/free/%0a[INFO]%20Request%20forged", "/%1b[2J%22%20forged"])
+def test_nobody_writes_lines_of_their_own_into_the_log(program, path):
+    """Neither for who watches the terminal nor for who follows over HTTP."""
+    number = f"forger{len(path)}"
+    with program.stream("GET", "/logs/stream/proxy?no-history") as live:
+        program.ask("GET", path, headers={"X-Request-Id": number, "User-Agent": 'a" 200 1 "b'})
+        seen = next(each for each in live if number.encode() in each).decode().rstrip("\n")
+    line = program.wait_for(f"(?m)^.* {number}$")[0]
+    assert line.startswith(f'[INFO] Request 127.0.0.1 "GET {path} HTTP/1.1" ') and ' "a%22 200 1 %22b" ' in line
+    assert line == seen and "\n[INFO] Request forged" not in program.log and "\x1b[2J" not in program.log
+
+
+@pytest.mark.parametrize("raw", [b"/a\nb", b"/a\rb", b"/a\x1b[2Jb", b"/a\x00b"])
+def test_a_path_with_control_characters_gets_no_further_than_the_parser(program, raw):
+    with program.open(b"GET " + raw + b" HTTP/1.1\r\nHost: x\r\n\r\n") as sock:
+        assert b"".join(iter(lambda: sock.recv(65536), b"")).startswith(b"HTTP/1.1 400 ")
+
+
 def test_preflight_and_cors(program):
     for path in ("/v1/chat/completions", "/nothing"):
         answer = program.ask("OPTIONS", path, headers={"Access-Control-Request-Headers": "X-One, bad name, x-two"})

@@ -36,6 +36,16 @@ def converse():
         hangups.close()
 
 
+def test_what_asks_the_server_reaches_no_handler(converse):
+    def refuse(request):
+        raise AssertionError(request.path)
+    raw = b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\nCONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n"
+    first, _, second = converse(raw + get("/a", method="CONNECT"), refuse).partition(b"HTTP/1.1 405 ")
+    assert first.startswith(b"HTTP/1.1 200 OK\r\n") and b"Content-Length: 0\r\n" in first
+    assert b"example.com" not in second and second.count(b"method_not_allowed") == 2
+    assert [entry[:2] for entry in converse.done] == [("*", 200), ("example.com:443", 405), ("/a", 405)]
+
+
 def test_requests_are_served_until_the_client_ends(converse):
     answer = converse(get("/a") + get("/b"), lambda request: Response(200, [], request.path.encode()))
     assert answer.count(b"HTTP/1.1 200 OK") == 2 and converse.done == [("/a", 200, 2), ("/b", 200, 2)]

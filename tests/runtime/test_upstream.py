@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -12,9 +11,10 @@ import pytest
 
 from llamaswap.core.config import Timeouts
 from llamaswap.core.faults import ClientFault, UpstreamFault
-from llamaswap.runtime.turnstile import PLACES
+from llamaswap.runtime.turnstile import CROWD
 from llamaswap.runtime.upstream import Endpoint, UpstreamPool
 from tests.http1.rig import TIMEOUTS, ScriptedUpstream, chunked_head, get, nothing_leaks, plain, rig, wait_until
+from tests.support.certificate import make_certificate
 
 HOST = [("Host", "test")]
 
@@ -353,42 +353,65 @@ def test_a_header_cannot_break_out_of_its_line():
         assert p.upstream.accepted == 0
 
 
-def test_tls_is_verified(tmp_path):
-    made = subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", str(tmp_path / "key.pem"),
-         "-out", str(tmp_path / "cert.pem")], capture_output=True, timeout=60)
-    if made.returncode:
-        pytest.skip("no openssl to make a certificate with")
+@contextmanager
+def tls_pool(tmp_path, serve):
+    """Over TLS to a scripted upstream, which trusts and is trusted; `pool.endpoint` is that of the plain one."""
+    certificate = make_certificate(tmp_path)
     server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server_side.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    server_side.load_cert_chain(certificate.cert, certificate.key)
 
     def script(talk, number):
-        plain_sock = talk.sock
         try:
-            talk.sock = server_side.wrap_socket(plain_sock, server_side=True)
+            talk.sock = server_side.wrap_socket(talk.sock, server_side=True)
         except OSError:
             return
         with talk.sock:
-            echo(talk, number)
-    with pool(script) as p:
-        endpoint = Endpoint("https", "localhost", p.upstream.port)
-        trusting = UpstreamPool(endpoint, Timeouts(),
-                                ssl_context=ssl.create_default_context(cafile=str(tmp_path / "cert.pem")))
+            serve(talk, number)
+    with pool(script) as plain_pool:
+        endpoint = Endpoint("https", "localhost", plain_pool.upstream.port)
+        context = ssl.create_default_context(cafile=str(certificate.cert))
+        trusting = UpstreamPool(endpoint, Timeouts(), ssl_context=context)
+        try:
+            yield trusting
+        finally:
+            trusting.close()
+
+
+def test_tls_is_verified(tmp_path):
+    with tls_pool(tmp_path, echo) as trusting:
         for size in (1, 200_000):
             with trusting.exchange("POST", "/", HOST, b"x" * size) as exchange:
                 assert exchange.read_all(1 << 20) == b"1:" + b"x" * size
         waiting = trusting.open()
         threading.Timer(0.1, waiting.abort).start()
-        trusting.close()
         with pytest.raises(UpstreamFault) as caught:
-            UpstreamPool(endpoint, Timeouts()).exchange("GET", "/", HOST)
+            UpstreamPool(trusting.endpoint, Timeouts()).exchange("GET", "/", HOST)
         assert "certificate" in caught.value.message.lower()
+
+
+def test_an_upload_over_tls_is_not_ended_by_a_session_ticket(tmp_path):
+    """The ticket comes right after the handshake and makes the socket readable, as an early refusal would."""
+    class Upload:
+        length = 300
+
+        def chunks(self):
+            for _ in range(3):
+                yield b"x" * 100
+                time.sleep(0.05)
+
+    def refuse(talk, number):
+        talk.until(b"\r\n\r\n")
+        talk.send(plain(b"no"))
+        talk.rest()
+    with tls_pool(tmp_path, echo) as p, p.exchange("POST", "/", HOST, Upload()) as exchange:
+        assert exchange.read_all(999) == b"1:" + b"x" * 300
+    with tls_pool(tmp_path, refuse) as p, p.exchange("POST", "/", HOST, Upload()) as exchange:
+        assert exchange.read_all(999) == b"no", "which is an answer all the same, and may come early"
 
 
 def test_more_than_fit_through_the_turnstile_wait_for_their_answers_side_by_side():
     """Upstream answers nobody before everybody has asked."""
-    crowd = 3 * PLACES
+    crowd = 2 * CROWD
     asked, answers = threading.Barrier(crowd), []
 
     def script(talk, number):
@@ -405,7 +428,7 @@ def test_more_than_fit_through_the_turnstile_wait_for_their_answers_side_by_side
         for thread in threads:
             thread.join(30)
         assert answers == [b"at last"] * crowd
-        assert not p.is_quick and repr(p.turnstile) == f"Turnstile({PLACES} free, 0 waiting)"
+        assert not p.is_quick and repr(p.turnstile) == "Turnstile(0 inside, 0 waiting)"
 
 
 def test_only_quick_answers_are_worth_a_turnstile():
@@ -436,4 +459,4 @@ def test_whatever_becomes_of_an_exchange_its_place_is_free_again():
         for _ in range(4):
             with pytest.raises(UpstreamFault):
                 p.exchange("POST", "/", HOST, b"{}")
-        assert repr(p.turnstile) == f"Turnstile({PLACES} free, 0 waiting)"
+        assert repr(p.turnstile) == "Turnstile(0 inside, 0 waiting)"

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 
@@ -9,7 +10,8 @@ import pytest
 
 from llamaswap.runtime import wire as wire_module
 from llamaswap.runtime.wire import STALLED, Wire
-from tests.http1.rig import nothing_leaks
+from tests.http1.rig import nothing_leaks, wait_until
+from tests.support.certificate import make_certificate
 
 
 @pytest.fixture
@@ -52,6 +54,31 @@ def test_readable_means_bytes_an_end_or_an_error(has_ctypes, monkeypatch):
     assert probe()
     near.close()
     assert probe(), "a descriptor that is none is not one to wait for"
+
+
+def test_what_tls_says_to_itself_is_nothing_to_read(tmp_path):
+    certificate = make_certificate(tmp_path)
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(certificate.cert, certificate.key)
+    client_side = ssl.create_default_context(cafile=str(certificate.cert))
+    secured = []
+    with nothing_leaks():
+        near, far = socket.socketpair()
+        far.settimeout(5)
+        thread = threading.Thread(target=lambda: secured.append(server_side.wrap_socket(far, server_side=True)))
+        thread.start()
+        wire = Wire(client_side.wrap_socket(near, server_hostname="localhost"), recv_timeout=5, send_timeout=5)
+        thread.join(5)
+        assert wire.sock.version() != "TLSv1.3" or wire_module.make_probe(wire.fd)(), "a session ticket waits"
+        assert not wire.is_readable()
+        secured[0].send(b"hello, world")
+        assert wait_until(wire.is_readable) and wire.is_readable()
+        buffer = bytearray(3)
+        assert wire.recv(4) == b"hell" and wire.recv_into(memoryview(buffer)) == 3 and buffer == b"o, "
+        assert wire.is_readable() and wire.recv(99) == b"world" and not wire.is_readable()
+        secured[0].close()
+        assert wait_until(wire.is_readable) and wire.recv(99) == b""
+        wire.close()
 
 
 def test_filling_a_buffer_waits_for_all_of_it(ends):
