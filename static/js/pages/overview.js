@@ -71,7 +71,8 @@ function waiting() {
     : !all().length && h('p', { class: 'muted' }, 'Nobody is waiting.')));
 }
 
-function memory() {
+/** What holds the memory of each GPU now. */
+export function memory() {
   const gpus = computed(() => (perf() && perf().gpus) || []);
   const ids = computed(() => gpus().map((gpu) => gpu.id), (a, b) => String(a) === String(b));
   return () => ids().length > 0 && card('GPU memory', {}, h('div', { class: 'stack' }, ids().map((id, i) => {

@@ -14,7 +14,8 @@ export const post = (path, body, { session = newSession(), ...rest } = {}) => ap
   headers: sessionHeaders(session) });
 
 /** As post, but the Response itself. */
-export const postRaw = (path, body, { session = newSession(), ...rest } = {}) => apiFetch(path, { method: 'POST', body, ...rest,
+export const postRaw = (path, body, { session = newSession(), ...rest } = {}) => apiFetch(path,
+  { method: 'POST', body, ...rest,
   headers: sessionHeaders(session) });
 
 /**
@@ -78,11 +79,14 @@ function note(run) {
 async function readWhole(run, text) {
   const { readAnswer } = await import('../pages/transcript.js');
   const found = readAnswer(text);
-  if (found.error || !found.isRead) throw new ApiError(found.error || 'The answer is of a kind that is not known here.');
+  if (found.error || !found.isRead) throw new ApiError(found.error
+    || 'The answer is of a kind that is not known here.');
   const parts = found.messages.flatMap((message) => message.parts);
   const all = (kind) => parts.filter((part) => part.kind === kind).map((part) => part.text).join('');
-  Object.assign(run.answer, { text: all('text'), reasoning: all('reasoning'), usage: found.usage, finish: found.finish, pieces: 1,
-    calls: parts.filter((part) => part.kind === 'call').map((part, key) => ({ key, name: part.name, args: typeof part.args === 'string'
+  Object.assign(run.answer, { text: all('text'), reasoning: all('reasoning'), usage: found.usage, finish: found.finish,
+    pieces: 1,
+    calls: parts.filter((part) => part.kind === 'call').map((part,
+      key) => ({ key, name: part.name, args: typeof part.args === 'string'
       ? part.args : JSON.stringify(part.args) })) });
   note(run);
 }
@@ -95,7 +99,8 @@ export function statsOf(run) {
   const guessed = [told.output === null && 'output', told.speed === null && 'speed'].filter(Boolean);
   return { ...told, output, speed: told.speed ?? (span && output > 1 ? (output - 1) / span : null), guessed,
     ttft: run.firstAt === null ? null : run.firstAt - run.sentAt, ms: (run.endAt ?? performance.now()) - run.sentAt,
-    thoughtMs: run.answer.reasoning && run.firstAt !== null ? (run.thoughtAt ?? run.endAt ?? performance.now()) - run.firstAt : null,
+    thoughtMs: run.answer.reasoning && run.firstAt !== null
+      ? (run.thoughtAt ?? run.endAt ?? performance.now()) - run.firstAt : null,
     finish: run.answer.finish };
 }
 

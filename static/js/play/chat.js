@@ -3,7 +3,8 @@ import { each, h, listen } from '../core/dom.js';
 import { setting } from '../core/persist.js';
 import { go, href, route } from '../core/router.js';
 import { computed, effect, onCleanup, signal, untracked } from '../core/signal.js';
-import { changeChat, chatById, isReady, library, newId, notKept, openChats, putChat, putEntry } from '../state/chats.js';
+import { changeChat, chatById, isReady, library, newId, notKept, openChats, putChat,
+  putEntry } from '../state/chats.js';
 import { button, emptyState, field, linkButton, select } from '../ui/parts.js';
 import { toast } from '../ui/toast.js';
 import { chatList } from './chatlist.js';
@@ -24,7 +25,8 @@ export function panel() {
   const [picked, pick] = chosenModel('chat');
   const id = () => (route().page === 'play' && route().tab === 'chat' ? route().id : null);
   const blank = signal(null);
-  const fresh = (more = {}) => ({ id: newId(), title: '', endpoint: endpointKept.peek(), params: {}, system: null, messages: [], ...more });
+  const fresh = (more = {}) => ({ id: newId(), title: '', endpoint: endpointKept.peek(), params: {}, system: null,
+    messages: [], ...more });
   let writer = null;
   effect(() => {
     const isDraft = !id() && route().query.get('draft');
@@ -66,15 +68,19 @@ export function panel() {
     if (id()) change({ model });
     else { blank.update((chat) => ({ ...chat, model: '' })); pick(model); }
   });
-  const lost = () => isReady() && !current() && emptyState({ title: 'This conversation is not in this browser', text: 'It was deleted, or belongs to another one.',
+  const lost = () => isReady() && !current() && emptyState({ title: 'This conversation is not in this browser',
+    text: 'It was deleted, or belongs to another one.',
     actions: [linkButton('New chat', href('play', 'chat'))] });
   const there = computed(() => Boolean(current()));
   const shownId = computed(() => (current() ? current().id : null));
   return h('div', { class: 'play' },
-    side('Settings and conversations', () => there() && untracked(settings), chatList(id)),
+    side(() => `${current()?.model || 'No model'}: settings and conversations`, () => there() && untracked(settings),
+      chatList(id)),
     h('div', { class: 'play-main' },
-      () => notKept() && h('p', { class: 'notice warning', role: 'status' }, `Conversations are not kept: this browser does not let the page store them (${notKept()}).`),
-      lost, () => shownId() && untracked(() => conversation(current, { busy, onSend, change, onWriter: (made) => { writer = made; } }))));
+      () => notKept() && h('p', { class: 'notice warning', role: 'status' },
+        `Conversations are not kept: this browser does not let the page store them (${notKept()}).`),
+      lost, () => shownId() && untracked(() => conversation(current,
+        { busy, onSend, change, onWriter: (made) => { writer = made; } }))));
 }
 
 /** Of one conversation: made anew when another one is shown. */
@@ -82,8 +88,10 @@ function conversation(current, { busy, onSend, change, onWriter }) {
   const editing = signal('');
   const draft = draftOf(current.peek().messages.length ? current.peek().id : 'new');
   const follow = follower();
-  const upTo = (message) => current.peek().messages.slice(0, current.peek().messages.findIndex((one) => one.id === message.id));
-  const stored = () => (chatById(current.peek().id) ? current.peek() : putChat({ ...current.peek(), createdAt: Date.now() / 1000 }));
+  const upTo = (message) => current.peek().messages.slice(0,
+    current.peek().messages.findIndex((one) => one.id === message.id));
+  const stored = () => (chatById(current.peek().id) ? current.peek()
+    : putChat({ ...current.peek(), createdAt: Date.now() / 1000 }));
   const retry = (message, model) => {
     const chat = stored();
     const rest = upTo(message);
@@ -93,7 +101,8 @@ function conversation(current, { busy, onSend, change, onWriter }) {
   };
   const todo = {
     isBusy: busy, retry, edit: (message) => editing.set(message.id),
-    retryWith: (message) => import('./choose.js').then(({ chooseModel }) => chooseModel(message.model, (model) => retry(message, model))),
+    retryWith: (message) => import('./choose.js').then(({ chooseModel }) => chooseModel(message.model,
+      (model) => retry(message, model))),
     proceed: (message) => { follow.on(); answer(stored(), [...upTo(message), message], { into: message }); },
     branch: (message) => {
       const chat = current.peek();
@@ -101,22 +110,28 @@ function conversation(current, { busy, onSend, change, onWriter }) {
         messages: [...upTo(message), message].map((one) => ({ ...one, id: newId() })) });
       go(href('play', 'chat', made.id));
     },
-    remove: (message) => replaceMessages(stored(), current.peek().messages.filter((one) => one.id !== message.id), 'Turn deleted'),
+    remove: (message) => replaceMessages(stored(), current.peek().messages.filter((one) => one.id !== message.id),
+      'Turn deleted'),
   };
-  const log = h('div', { class: 'log', role: 'log', 'aria-label': 'Conversation', 'aria-live': 'off', 'aria-busy': () => String(busy()) });
-  each(log, () => (current() ? current().messages : []), (message) => message.id, (item) => h('div', null, () => (editing() === item.peek().id
+  const log = h('div', { class: 'log', role: 'log', 'aria-label': 'Conversation', 'aria-live': 'off',
+    'aria-busy': () => String(busy()) });
+  each(log, () => (current() ? current().messages : []), (message) => message.id,
+    (item) => h('div', null, () => (editing() === item.peek().id
     ? untracked(() => editor(item.peek())) : untracked(() => messageView(item, todo)))));
   follow.watch(log);
-  const made = composer({ busy, onSend: (value) => { follow.on(); return onSend(value); }, onStop: () => stop(current.peek().id), onInput: draft.write, first: { text: draft.read() },
+  const made = composer({ busy, onSend: (value) => { follow.on(); return onSend(value); },
+    onStop: () => stop(current.peek().id), onInput: draft.write, first: { text: draft.read() },
     more: [promptMenu((text) => made.set(text)), follow.button] });
   onWriter({ fill: ({ text, files }) => { made.clear(); made.set(text); made.put(files); } });
-  return h('div', { class: 'chat' }, () => current() && !current().messages.length && h('p', { class: 'muted hello' }, 'Nothing has been said yet. What you write is sent only to this server.'),
+  return h('div', { class: 'chat' }, () => current() && !current().messages.length && h('p', { class: 'muted hello' },
+    'Nothing has been said yet. What you write is sent only to this server.'),
     log, h('div', { class: 'dock' }, made.element));
 
   function editor(message) {
     const isUser = message.role === 'user';
     const keep = (value) => current.peek().messages.map((one) => (one.id === message.id ? { ...one, ...value } : one));
-    const box = composer({ label: 'Edit this turn', sendLabel: isUser ? 'Send again' : 'Save', first: { text: message.text, files: keyed(message.files) }, onSend: (value) => {
+    const box = composer({ label: 'Edit this turn', sendLabel: isUser ? 'Send again' : 'Save',
+      first: { text: message.text, files: keyed(message.files) }, onSend: (value) => {
       editing.set('');
       if (!isUser) {
         change({ messages: keep({ text: value.text }) });
@@ -128,8 +143,10 @@ function conversation(current, { busy, onSend, change, onWriter }) {
       follow.on();
       answer(chatById(chat.id), rest);
       return false;
-    }, more: [button('Cancel', { kind: 'quiet', onclick: () => editing.set('') }), isUser && button('Save only', { kind: 'quiet',
-      onclick: () => { const value = box.value(); editing.set(''); change({ messages: keep({ text: value.text.trim(), files: value.files }) }); } })] });
+    }, more: [button('Cancel', { kind: 'quiet', onclick: () => editing.set('') }), isUser
+      && button('Save only', { kind: 'quiet',
+      onclick: () => { const value = box.value(); editing.set('');
+        change({ messages: keep({ text: value.text.trim(), files: value.files }) }); } })] });
     requestAnimationFrame(() => box.focus());
     return h('div', { class: 'turn' }, box.element);
   }
@@ -142,16 +159,22 @@ function settingsOf(current, change, onModel) {
   const prompt = computed(of('system'));
   const system = h('textarea', { rows: '3', value: () => prompt(), onchange: () => change({ system: system.value }) });
   return h('div', { class: 'stack' }, modelPicker({ value: of('model'), onchange: onModel }),
-    field('Endpoint', select(ENDPOINTS, { value: of('endpoint'), onchange: (endpoint) => { endpointKept.set(endpoint); change({ endpoint }); } })),
-    h('details', { open: Boolean(current.peek().system) }, h('summary', null, 'System prompt', () => current()?.system && h('span', { class: 'muted small' }, ' set')),
-      h('div', { class: 'stack tight' }, field('System prompt', system), button('Keep for this model', { kind: 'quiet', class: 'slim', onclick: () => {
+    field('Endpoint', select(ENDPOINTS, { value: of('endpoint'),
+      onchange: (endpoint) => { endpointKept.set(endpoint); change({ endpoint }); } })),
+    h('details', { open: Boolean(current.peek().system) },
+      h('summary', null, 'System prompt', () => current()?.system && h('span', { class: 'muted small' }, ' set')),
+      h('div', { class: 'stack tight' }, field('System prompt', system),
+        button('Keep for this model', { kind: 'quiet', class: 'slim', onclick: () => {
         const { model } = current.peek();
         putEntry({ id: `system:${model}`, kind: 'system', name: model, text: system.value });
         toast(`New chats with ${model} begin with it`, { kind: 'ok' });
       } }))),
-    h('details', null, h('summary', null, 'Parameters', h('span', { class: 'muted small' }, () => (count(current()?.params) ? ` ${count(current().params)} set` : ' server defaults'))),
-      h('div', { class: 'stack tight' }, presetBar(() => current()?.params || {}, (params) => change({ params })), paramsForm(() => current()?.params || {}, (params) => change({ params })))),
-    field('Enter key', select([['', 'As usual for the device'], ['send', 'Sends'], ['break', 'Breaks the line']], { value: enterSends, onchange: enterSends.set })));
+    h('details', null, h('summary', null, 'Parameters', h('span', { class: 'muted small' },
+      () => (count(current()?.params) ? ` ${count(current().params)} set` : ' server defaults'))),
+      h('div', { class: 'stack tight' }, presetBar(() => current()?.params || {}, (params) => change({ params })),
+        paramsForm(() => current()?.params || {}, (params) => change({ params })))),
+    field('Enter key', select([['', 'As usual for the device'], ['send', 'Sends'], ['break', 'Breaks the line']],
+      { value: enterSends, onchange: enterSends.set })));
 }
 
 /** Keeps the end of the log in sight for as long as the reader does not go elsewhere. */
@@ -168,9 +191,10 @@ function follower() {
   }, { passive: true });
   return {
     on: () => { isOn.set(true); toEnd(); },
-    button: button('To the newest', { kind: 'quiet', icon: 'down', hidden: isOn, onclick: () => { isOn.set(true); toEnd(); } }),
+    button: button('To the newest', { kind: 'quiet', icon: 'down', hidden: isOn,
+      onclick: () => { isOn.set(true); toEnd(); } }),
     watch: (log) => {
-      const observer = new ResizeObserver(() => { if (isOn.peek()) toEnd(); });
+      const observer = new ResizeObserver(() => { if (isOn.peek() && log.firstChild) toEnd(); });
       observer.observe(log);
       onCleanup(() => observer.disconnect());
     },

@@ -4,7 +4,8 @@ import { timeElement } from '../core/format.js';
 import { download } from '../core/clipboard.js';
 import { go, href } from '../core/router.js';
 import { computed, signal } from '../core/signal.js';
-import { asMarkdown, changeChat, chats, deleteChat, exportChats, importChats, isReady, putChat } from '../state/chats.js';
+import { asMarkdown, changeChat, chats, deleteChat, exportChats, importChats, isReady,
+  putChat } from '../state/chats.js';
 import { openDialog } from '../ui/dialog.js';
 import { menuButton } from '../ui/menu.js';
 import { button, field, linkButton, searchBox } from '../ui/parts.js';
@@ -18,22 +19,29 @@ export function chatList(openId) {
   const words = signal('');
   const found = computed(() => {
     const text = words().trim().toLowerCase();
-    const all = text ? chats().filter((chat) => `${chat.title}\n${chat.messages.map((one) => one.text).join('\n')}`.toLowerCase().includes(text)) : chats();
+    const has = (part) => part.toLowerCase().includes(text);
+    const all = text ? chats().filter((chat) => has(chat.title) || chat.messages.some((one) => has(one.text))) : chats();
     return [...all.filter((chat) => chat.isPinned), ...all.filter((chat) => !chat.isPinned)];
   });
   const list = h('ul', { class: 'chat-list', 'aria-label': 'Conversations' });
   each(list, found, (chat) => chat.id, (chat) => h('li', { class: 'row' },
-    h('a', { class: 'grow', href: href('play', 'chat', chat.peek().id), 'aria-current': () => (openId() === chat().id ? 'true' : null) },
+    h('a', { class: 'grow', href: href('play', 'chat', chat.peek().id),
+      'aria-current': () => (openId() === chat().id ? 'true' : null) },
       h('span', { class: 'clip block' }, () => `${chat().isPinned ? '\u2605 ' : ''}${chat().title || 'Conversation'}`),
       h('span', { class: 'muted small' }, () => (isBusy(chat().id) ? 'writing' : timeElement(chat().updatedAt)))),
-    menuButton(`More about ${chat.peek().title || 'the conversation'}`, () => menu(chat.peek()), { compact: true, icon: 'more' })));
-  const chooser = h('input', { type: 'file', accept: '.json,application/json', class: 'vh', tabindex: '-1', 'aria-label': 'File of conversations', onchange: take });
+    menuButton(`More about ${chat.peek().title || 'the conversation'}`, () => menu(chat.peek()),
+      { compact: true, icon: 'more' })));
+  const chooser = h('input', { type: 'file', accept: '.json,application/json', class: 'vh', tabindex: '-1',
+    'aria-label': 'File of conversations', onchange: take });
   return h('section', { class: 'stack tight', 'aria-label': 'Conversations' },
-    h('div', { class: 'row' }, linkButton('New chat', href('play', 'chat'), { icon: 'plus' }), chooser, menuButton('Files', () => [
-      { label: 'Export all conversations', disabled: !chats.peek().length, run: () => save(chats.peek(), 'conversations') },
+    h('div', { class: 'row' }, linkButton('New chat', href('play', 'chat'), { icon: 'plus' }), chooser,
+      menuButton('Files', () => [
+      { label: 'Export all conversations', disabled: !chats.peek().length,
+        run: () => save(chats.peek(), 'conversations') },
       { label: 'Import conversations', run: () => chooser.click() }], { kind: 'quiet' })),
     () => chats().length > 0 && searchBox({ label: 'Search conversations', value: words, oninput: words.set }),
-    list, () => isReady() && !found().length && h('p', { class: 'muted small' }, words() ? 'None has these words.' : 'None yet.'));
+    list, () => isReady() && !found().length && h('p', { class: 'muted small' }, words() ? 'None has these words.'
+      : 'None yet.'));
 
   async function take() {
     try {
@@ -49,7 +57,8 @@ export function chatList(openId) {
     return [{ label: 'Rename', run: () => rename(chat) },
       { label: chat.isPinned ? 'Unpin' : 'Pin', run: () => changeChat(chat.id, { isPinned: !chat.isPinned }) },
       { label: 'Export as JSON', run: () => save([chat], fileName(chat.title)) },
-      { label: 'Export as Markdown', run: () => download(`${fileName(chat.title)}.md`, [asMarkdown(chat)], 'text/markdown') }, '-',
+      { label: 'Export as Markdown', run: () => download(`${fileName(chat.title)}.md`, [asMarkdown(chat)],
+        'text/markdown') }, '-',
       { label: 'Delete', danger: true, run: () => {
         stop(chat.id);
         deleteChat(chat.id);
@@ -65,7 +74,10 @@ async function save(list, name) {
 
 function rename(chat) {
   const input = h('input', { type: 'text', value: chat.title, maxlength: '120', autofocus: true });
-  const form = h('form', { onsubmit: (event) => { event.preventDefault(); dialog.close(input.value.trim()); } }, field('Name', input));
-  const dialog = openDialog({ title: 'Rename the conversation', body: form, onClose: (title) => { if (title) changeChat(chat.id, { title }); },
-    actions: [button('Cancel', { onclick: () => dialog.close() }), button('Rename', { kind: 'primary', onclick: () => dialog.close(input.value.trim()) })] });
+  const form = h('form', { onsubmit: (event) => { event.preventDefault(); dialog.close(input.value.trim()); } },
+    field('Name', input));
+  const dialog = openDialog({ title: 'Rename the conversation', body: form,
+    onClose: (title) => { if (title) changeChat(chat.id, { title }); },
+    actions: [button('Cancel', { onclick: () => dialog.close() }),
+      button('Rename', { kind: 'primary', onclick: () => dialog.close(input.value.trim()) })] });
 }

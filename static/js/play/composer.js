@@ -16,23 +16,31 @@ export const enterSends = setting('play.enter', '', (value) => ['', 'send', 'bre
 const sends = () => (enterSends.peek() ? enterSends.peek() === 'send' : !isCoarse());
 
 /** onSend({text, files}) → true when it was taken. `busy`: () => an answer is coming in; onStop ends it. */
-export function composer({ onSend, onStop = null, busy = () => false, first = { text: '', files: [] }, label = 'Message', sendLabel = 'Send',
+export function composer({ onSend, onStop = null, busy = () => false, first = { text: '', files: [] },
+  label = 'Message', sendLabel = 'Send',
   more = null, onInput = () => {} }) {
   const files = signal(first.files || []);
   const trouble = signal('');
   const isOver = signal(false);
-  const text = h('textarea', { rows: '2', 'aria-label': label, placeholder: label, value: first.text, onkeydown: onKey, onpaste: onPaste,
+  const text = h('textarea', { rows: '2', 'aria-label': label, placeholder: label, value: first.text, onkeydown: onKey,
+    onpaste: onPaste,
     oninput: () => { fit(); onInput(text.value); } });
-  const chooser = h('input', { type: 'file', multiple: true, class: 'vh', tabindex: '-1', 'aria-label': 'Files to attach',
+  const chooser = h('input', { type: 'file', multiple: true, class: 'vh', tabindex: '-1',
+    'aria-label': 'Files to attach',
     onchange: () => { add([...chooser.files]); chooser.value = ''; } });
   const chips = h('ul', { class: 'chips', hidden: () => !files().length });
-  each(chips, files, (file) => file.key, (file) => h('li', null, fileChip(file.peek(), iconButton('close', `Remove ${file.peek().name}`,
+  each(chips, files, (file) => file.key, (file) => h('li', null,
+    fileChip(file.peek(), iconButton('close', `Remove ${file.peek().name}`,
     { onclick: () => files.update((all) => all.filter((one) => one.key !== file.peek().key)) }))));
-  const element = h('form', { class: () => `composer${isOver() ? ' over' : ''}`, onsubmit: (event) => { event.preventDefault(); submit(); },
-    ondragover: (event) => { if (hasFiles(event)) { event.preventDefault(); isOver.set(true); } }, ondragleave: () => isOver.set(false), ondrop: onDrop },
+  const element = h('form', { class: () => `composer${isOver() ? ' over' : ''}`,
+    onsubmit: (event) => { event.preventDefault(); submit(); },
+    ondragover: (event) => { if (hasFiles(event)) { event.preventDefault(); isOver.set(true); } },
+      ondragleave: () => isOver.set(false), ondrop: onDrop },
     chips, h('p', { class: 'error-text', role: 'alert', hidden: () => !trouble() }, trouble), text,
-    h('div', { class: 'row' }, button('Attach', { icon: 'attach', kind: 'quiet', onclick: () => chooser.click() }), chooser, more,
-      h('div', { class: 'row end' }, () => busy() && onStop ? button('Stop', { icon: 'stop', kind: 'danger', onclick: onStop })
+    h('div', { class: 'row' }, button('Attach', { icon: 'attach', kind: 'quiet', onclick: () => chooser.click() }),
+      chooser, more,
+      h('div', { class: 'row end' }, () => busy() && onStop
+        ? button('Stop', { icon: 'stop', kind: 'danger', onclick: onStop })
         : button(sendLabel, { icon: 'send', kind: 'primary', type: 'submit' }))));
   requestAnimationFrame(fit);
   return { element, focus: () => text.focus(), clear, add, isEmpty: () => !text.value.trim() && !files.peek().length,
@@ -83,7 +91,8 @@ export function composer({ onSend, onStop = null, busy = () => false, first = { 
   async function add(list) {
     const refused = [];
     for (const file of list) {
-      const made = await asFile(file, files.peek()).catch((error) => { refused.push(`${file.name}: ${error.message}`); });
+      const made = await asFile(file, files.peek()).catch((error) => { refused.push(`${file.name}: ${error.message}`);
+        });
       if (made) files.update((all) => [...all, made]);
     }
     trouble.set(refused.join(' '));

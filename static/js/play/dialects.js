@@ -2,7 +2,8 @@
 import { ApiError } from '../core/net.js';
 
 /** [name, label, path] */
-export const ENDPOINTS = [['chat', 'OpenAI chat', 'v1/chat/completions'], ['messages', 'Anthropic messages', 'v1/messages'],
+export const ENDPOINTS = [['chat', 'OpenAI chat', 'v1/chat/completions'],
+  ['messages', 'Anthropic messages', 'v1/messages'],
   ['responses', 'OpenAI Responses', 'v1/responses']];
 const NAMES = {
   chat: {},
@@ -38,7 +39,8 @@ const WRITE = {
     ...(system ? { system } : {}),
     messages: messages.map((each) => {
       if (each.audio && each.audio.length) throw new ApiError('Anthropic messages take no audio: choose another endpoint.');
-      return { role: each.role, content: !isMixed(each) ? each.text : withText(each.text, { type: 'text', text: each.text },
+      return { role: each.role, content: !isMixed(each) ? each.text
+        : withText(each.text, { type: 'text', text: each.text },
         each.images.map((url) => {
           const [, media_type, data] = /^data:([^;,]+);base64,(.*)$/s.exec(url) || [];
           return { type: 'image', source: data ? { type: 'base64', media_type, data } : { type: 'url', url } };
@@ -62,7 +64,8 @@ function formatOf(endpoint, schema) {
   return { response_format: isAny ? named : { type: 'json_schema', json_schema: { name: 'answer', schema } } };
 }
 
-export const newAnswer = () => ({ text: '', reasoning: '', calls: [], finish: '', model: '', usage: null, timings: null, pieces: 0,
+export const newAnswer = () => ({ text: '', reasoning: '', calls: [], finish: '', model: '', usage: null, timings: null,
+  pieces: 0,
   loading: '' });
 
 /** Takes one event into the answer; true when there is more to show. An error event is thrown. */
@@ -110,7 +113,8 @@ function absorbTyped(answer, event, whole) {
   }
 }
 
-const errorOf = (error) => new ApiError(error?.message || (typeof error === 'string' ? error : 'The model server reported an error.'),
+const errorOf = (error) => new ApiError(error?.message || (typeof error === 'string' ? error
+  : 'The model server reported an error.'),
   { status: Number(error?.status) || 0, code: String(error?.code || error?.type || '') });
 
 // A server that tells about loading does it as reasoning between two heavy lines: that is not the model speaking.

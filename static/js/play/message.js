@@ -17,17 +17,20 @@ const SHARE = 8;      // painting takes at most one part in so many of the time
 export function messageView(item, todo) {
   const { id, role } = item.peek();
   const body = role === 'user' ? userBody(item) : answerBody(item, () => runOf(id));
-  return h('article', { class: 'turn', 'data-role': role, 'data-message': id, 'data-state': () => (runOf(id) ? 'running' : stateOf(item())),
+  return h('article', { class: 'turn', 'data-role': role, 'data-message': id,
+    'data-state': () => (runOf(id) ? 'running' : stateOf(item())),
     'aria-label': role === 'user' ? 'You' : 'Answer' },
     h('header', { class: 'row' }, h('strong', null, () => (role === 'user' ? 'You' : item().model || 'Assistant')),
-      () => role !== 'user' && item().served && item().served !== item().model && h('span', { class: 'muted small' }, `answered by ${item().served}`)),
+      () => role !== 'user' && item().served && item().served !== item().model && h('span', { class: 'muted small' },
+        `answered by ${item().served}`)),
     body.element, () => !runOf(id) && actions(item, body, todo));
 }
 
 const stateOf = (message) => (message.state === 'running' ? 'stopped' : message.state || 'done');
 
 function userBody(item) {
-  const element = h('div', { class: 'stack' }, () => item().files?.length ? h('ul', { class: 'chips' }, item().files.map((file) => h('li', null, fileChip(file)))) : null,
+  const element = h('div', { class: 'stack' }, () => item().files?.length
+    ? h('ul', { class: 'chips' }, item().files.map((file) => h('li', null, fileChip(file)))) : null,
     h('div', { class: 'said' }, () => item().text));
   return { element, text: () => item.peek().text };
 }
@@ -40,9 +43,11 @@ export function fileChip(file, extra = null) {
     // Later: a picture that is shown anew at this moment may still be reading from it.
     if (!file.url) onCleanup(() => setTimeout(() => URL.revokeObjectURL(url), 1000));
     // Only what we hold ourselves is shown: an address would tell its owner who reads this.
-    picture = /^(blob|data):/.test(url) ? h('img', { src: url, alt: file.name, class: 'thumb' }) : h('span', { class: 'muted' }, 'remote picture');
+    picture = /^(blob|data):/.test(url) ? h('img', { src: url, alt: file.name, class: 'thumb' })
+      : h('span', { class: 'muted' }, 'remote picture');
   }
-  return h('span', { class: 'file' }, picture || icon(file.kind === 'audio' ? 'sound' : 'attach'), h('span', { class: 'clip' }, file.name), extra);
+  return h('span', { class: 'file' }, picture || icon(file.kind === 'audio' ? 'sound' : 'attach'),
+    h('span', { class: 'clip' }, file.name), extra);
 }
 
 /** `run`: () => the run that fills this answer now, or null. Also used by Compare. */
@@ -52,7 +57,8 @@ export function answerBody(item, run) {
   const isRaw = signal(false);
   const thought = reasoning(run);
   const box = h('div', { class: 'stack answer' }, thought.element, h('div', { hidden: isRaw }, text),
-    () => isRaw() && h('pre', { class: 'well wrap raw', tabindex: '0' }, item().text), () => calls(run() ? [] : item().calls),
+    () => isRaw() && h('pre', { class: 'well wrap raw', tabindex: '0' }, item().text),
+      () => calls(run() ? [] : item().calls),
     () => run() && waiting(run), () => !run() && ending(item()));
   const painted = signal(0);
   let shown = '';
@@ -63,7 +69,8 @@ export function answerBody(item, run) {
     if (now) now.changed();
     painted();
     const message = item();
-    if (!now && message.state === 'running' && shown) return;        // it has ended; the list brings the news in a moment
+    if (!now && message.state === 'running'
+      && shown) return;        // it has ended; the list brings the news in a moment
     const start = performance.now();
     thought.paint(now ? now.former + now.answer.reasoning : message.reasoning || '', now, message);
     const all = now ? now.prefix + now.answer.text : message.text;
@@ -92,7 +99,8 @@ function waiting(run) {
     const { answer } = now;
     const seen = entry();
     if (answer.pieces) return `${answer.text || answer.calls.length ? 'Writing' : 'Thinking'}, ${num(answer.pieces)} tokens est.`;
-    const where = !seen ? 'Sent' : seen.phase === 'queued' ? `Queued${seen.position ? `, place ${seen.position}` : ''}` : seen.phase === 'loading' ? 'Loading the model' : 'Reading the prompt';
+    const where = !seen ? 'Sent' : seen.phase === 'queued' ? `Queued${seen.position ? `, place ${seen.position}` : ''}`
+      : seen.phase === 'loading' ? 'Loading the model' : 'Reading the prompt';
     return `${where}, ${clock(since(now.startedAt))}${seen && seen.reason && seen.phase !== 'prompt' ? `: ${seen.reason}` : ''}`;
   });
 }
@@ -100,7 +108,8 @@ function waiting(run) {
 function reasoning(run) {
   const inside = document.createTextNode('');
   const label = signal('');
-  const element = h('details', { class: 'thought', hidden: true, ontoggle: () => show() }, h('summary', null, label), h('div', { class: 'said muted' }, inside));
+  const element = h('details', { class: 'thought', hidden: true, ontoggle: () => show() }, h('summary', null, label),
+    h('div', { class: 'said muted' }, inside));
   let text = '';
   // What nobody sees is not laid out; what is seen grows at its end.
   const show = () => {
@@ -120,7 +129,8 @@ function reasoning(run) {
   } };
 }
 
-const calls = (list) => (list || []).map((call) => h('details', { class: 'call' }, h('summary', null, `Calls ${call.name || 'a tool'}`),
+const calls = (list) => (list || []).map((call) => h('details', { class: 'call' },
+  h('summary', null, `Calls ${call.name || 'a tool'}`),
   h('pre', { class: 'well mono wrap', tabindex: '0' }, pretty(call.args))));
 
 function pretty(text) {
@@ -134,9 +144,12 @@ function pretty(text) {
 function ending(message) {
   const state = stateOf(message);
   return [state === 'stopped' && h('p', { class: 'small muted' }, icon('stop'), ' Stopped: this is what had come in.'),
-    message.error && h('div', { class: 'notice error', role: 'alert' }, icon('failed'), h('div', { class: 'grow' }, message.error.message,
-      h('div', { class: 'muted small' }, [message.error.status ? `status ${message.error.status}` : '', message.error.id ? `request ${message.error.id}` : '']
-        .filter(Boolean).join(', ')))), message.stats && message.stats.ttft !== null && statsLine(message.stats, message)];
+    message.error && h('div', { class: 'notice error', role: 'alert' }, icon('failed'),
+      h('div', { class: 'grow' }, message.error.message,
+      h('div', { class: 'muted small' }, [message.error.status ? `status ${message.error.status}` : '', message.error.id
+        ? `request ${message.error.id}` : '']
+        .filter(Boolean).join(', ')))), message.stats && message.stats.ttft !== null && statsLine(message.stats,
+          message)];
 }
 
 export function statsLine(stats, { model = '', served = '' } = {}) {
@@ -147,21 +160,27 @@ export function statsLine(stats, { model = '', served = '' } = {}) {
     ['First token', duration(stats.ttft)], ['Speed', `${speed(stats.speed)}${guessed('speed')}`],
     ['Tokens', `${num(stats.output)}${guessed('output')}`],
     ['Prompt', `${num(stats.prompt)}${stats.cached ? `, ${num(stats.cached)} cached` : ''}${stats.promptSpeed ? ` at ${speed(stats.promptSpeed)}` : ''}`],
-    ['Time', duration(stats.ms)], ['Finish', stats.finish || 'unknown']].map(([term, value]) => h('li', null, h('span', { class: 'muted' }, `${term} `), value))),
-  context && used ? meter({ value: () => used, max: () => context, label: 'Context used', text: () => `${num(used)} of ${num(context)} tokens of context` }) : null);
+    ['Time', duration(stats.ms)], ['Finish', stats.finish || 'unknown']].map(([term, value]) => h('li', null,
+      h('span', { class: 'muted' }, `${term} `), value))),
+  context && used ? meter({ value: () => used, max: () => context, label: 'Context used',
+    text: () => `${num(used)} of ${num(context)} tokens of context` }) : null);
 }
 
 function actions(item, body, todo) {
   const message = item();
-  const quiet = (label, run, props = {}) => button(label, { kind: 'quiet', class: 'slim', disabled: todo.isBusy, onclick: () => run(item.peek()), ...props });
+  const quiet = (label, run, props = {}) => button(label,
+    { kind: 'quiet', class: 'slim', disabled: todo.isBusy, onclick: () => run(item.peek()), ...props });
   if (message.role === 'user') {
-    return h('footer', { class: 'row' }, quiet('Edit', todo.edit), copyButton(body.text, 'Copy', { class: 'slim' }), menuButton('More', () => [
-      { label: 'Branch from here', run: () => todo.branch(item.peek()) }, { label: 'Delete', danger: true, run: () => todo.remove(item.peek()) }],
+    return h('footer', { class: 'row' }, quiet('Edit', todo.edit), copyButton(body.text, 'Copy', { class: 'slim' }),
+      menuButton('More', () => [
+      { label: 'Branch from here', run: () => todo.branch(item.peek()) },
+        { label: 'Delete', danger: true, run: () => todo.remove(item.peek()) }],
     { kind: 'quiet', class: 'slim' }));
   }
   const isDone = stateOf(message) !== 'error';
   return h('footer', { class: 'row' }, quiet('Retry', todo.retry, { kind: isDone ? 'quiet' : 'plain' }),
-    message.text && copyButton(body.shown, 'Copy', { class: 'slim' }), message.text && copyButton(body.text, 'Copy Markdown', { class: 'slim' }),
+    message.text && copyButton(body.shown, 'Copy', { class: 'slim' }), message.text
+      && copyButton(body.text, 'Copy Markdown', { class: 'slim' }),
     menuButton('More', () => [
       { label: 'Retry with another model', run: () => todo.retryWith(item.peek()) },
       { label: 'Continue', disabled: !message.text, run: () => todo.proceed(item.peek()) },

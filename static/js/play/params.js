@@ -8,10 +8,12 @@ const between = (low, high) => (value) => value >= low && value <= high;
 // [name, label, what is valid, how it is said, step]
 const NUMBERS = [
   ['temperature', 'Temperature', between(0, 5), '0 to 5', 0.1], ['top_p', 'Top p', between(0, 1), '0 to 1', 0.05],
-  ['top_k', 'Top k', (v) => isWhole(v) && v >= 0, 'a whole number', 1], ['min_p', 'Min p', between(0, 1), '0 to 1', 0.01],
+  ['top_k', 'Top k', (v) => isWhole(v) && v >= 0, 'a whole number', 1],
+    ['min_p', 'Min p', between(0, 1), '0 to 1', 0.01],
   ['repeat_penalty', 'Repeat penalty', between(0, 5), '0 to 5', 0.05],
   ['presence_penalty', 'Presence penalty', between(-2, 2), '-2 to 2', 0.1],
-  ['frequency_penalty', 'Frequency penalty', between(-2, 2), '-2 to 2', 0.1], ['seed', 'Seed', isWhole, 'a whole number', 1],
+  ['frequency_penalty', 'Frequency penalty', between(-2, 2), '-2 to 2', 0.1],
+    ['seed', 'Seed', isWhole, 'a whole number', 1],
   ['max_tokens', 'Most tokens', (v) => isWhole(v) && v > 0, 'a whole number above 0', 1],
 ];
 export const count = (params) => Object.keys(params || {}).length;
@@ -27,7 +29,8 @@ export function paramsForm(params, onchange, names = null) {
   const control = (tag, props, name, show, read) => {
     const error = signal('');
     const now = computed(() => show(params()[name]));       // so that other news leave alone what is being typed
-    const element = h(tag, { ...props, placeholder: 'server default', spellcheck: 'false', autocomplete: 'off', value: () => now(),
+    const element = h(tag, { ...props, placeholder: 'server default', spellcheck: 'false', autocomplete: 'off',
+      value: () => now(),
       onchange: () => {
         const text = element.value.trim();
         try {
@@ -40,8 +43,10 @@ export function paramsForm(params, onchange, names = null) {
       } });
     return [element, error];
   };
-  const numbers = NUMBERS.filter(([name]) => !names || names.includes(name)).map(([name, label, isValid, hint, step]) => {
-    const [element, error] = control('input', { type: 'text', inputmode: step === 1 ? 'numeric' : 'decimal' }, name, (value) => value ?? '',
+  const numbers = NUMBERS.filter(([name]) => !names || names.includes(name)).map(([name, label, isValid, hint,
+    step]) => {
+    const [element, error] = control('input', { type: 'text', inputmode: step === 1 ? 'numeric' : 'decimal' }, name,
+      (value) => value ?? '',
       (text) => {
         const value = Number(text.replace(',', '.'));
         if (!Number.isFinite(value) || !isValid(value)) throw new RangeError(`Must be ${hint}.`);
@@ -50,8 +55,10 @@ export function paramsForm(params, onchange, names = null) {
     return field(label, element, { error });
   });
   if (names) return h('div', { class: 'params' }, numbers);
-  const [stop, stopError] = control('textarea', { rows: '1' }, 'stop', (value) => [].concat(value ?? []).join('\n'), (text) => text.split('\n').filter(Boolean));
-  const [schema, schemaError] = control('textarea', { rows: '2', class: 'mono' }, 'schema', (value) => value ?? '', (text) => {
+  const [stop, stopError] = control('textarea', { rows: '1' }, 'stop', (value) => [].concat(value ?? []).join('\n'),
+    (text) => text.split('\n').filter(Boolean));
+  const [schema, schemaError] = control('textarea', { rows: '2', class: 'mono' }, 'schema', (value) => value ?? '',
+    (text) => {
     let found;
     try {
       found = JSON.parse(text);
@@ -61,6 +68,7 @@ export function paramsForm(params, onchange, names = null) {
     if (!found || typeof found !== 'object' || Array.isArray(found)) throw new TypeError('Must be a JSON object.');
     return text;
   });
-  return h('div', { class: 'params' }, numbers, field('Stop at', stop, { error: stopError, hint: 'One text per line', class: 'wide' }),
+  return h('div', { class: 'params' }, numbers, field('Stop at', stop,
+    { error: stopError, hint: 'One text per line', class: 'wide' }),
     field('JSON schema', schema, { error: schemaError, hint: '{} for any JSON', class: 'wide' }));
 }

@@ -15,7 +15,8 @@ let asked = false;
 /** Options for the combobox; those for which `suits(capabilities)` is true come first. */
 function options(suits) {
   const known = models().map((model) => ({ value: model.id, label: displayName(model), words: model.aliases.join(' '),
-    isFit: Boolean(suits && model.capabilities && suits(model.capabilities)), before: () => stateGlyph(() => faceOf(model)),
+    isFit: Boolean(suits && model.capabilities && suits(model.capabilities)),
+      before: () => stateGlyph(() => faceOf(model)),
     hint: [faceOf(model).word, model.peer].filter(Boolean).join(' · ') }));
   const { active, profiles } = profile();
   const pins = Object.keys(profiles.find((each) => each.id === active)?.pins || {});
@@ -32,7 +33,8 @@ export function modelPicker({ value, onchange, suits = null, label = 'Model' }) 
       () => { asked = false; });
   }
   return h('div', { class: 'field' }, h('span', { class: 'label', 'aria-hidden': 'true' }, label),
-    combobox({ label, options: computed(() => options(suits)), value, onchange, placeholder: 'Choose a model' }), planNote(value));
+    combobox({ label, options: computed(() => options(suits)), value, onchange, placeholder: 'Choose a model' }),
+      planNote(value));
 }
 
 /** The model of a tab: in the address, else the one used last, else one that is ready. */
@@ -62,7 +64,8 @@ export function planNote(model) {
     }, 150);
   });
   onCleanup(() => clearTimeout(timer));
-  return h('p', { class: 'small plan', role: 'status', 'data-action': () => plan()?.action }, () => (plan() ? sentence(plan()) : ''));
+  return h('p', { class: 'small plan', role: 'status', 'data-action': () => plan()?.action },
+    () => (plan() ? sentence(plan()) : ''));
 }
 
 /** {action, evict, waits_for, reason, load_estimate_ms, …} of the server; null when it does not say. */

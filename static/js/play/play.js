@@ -7,7 +7,10 @@ import { tabs } from '../ui/tabs.js';
 import { watchRows } from './api.js';
 
 const TABS = [
-  ['chat', 'Chat', () => import('./chat.js')],
+  ['chat', 'Chat', () => import('./chat.js')], ['compare', 'Compare', () => import('./compare.js')],
+  ['images', 'Images', () => import('./images.js')], ['speech', 'Speech', () => import('./speech.js')],
+  ['transcribe', 'Transcribe', () => import('./transcribe.js')], ['rerank', 'Rerank', () => import('./rerank.js')],
+  ['embed', 'Embed', () => import('./embed.js')], ['load', 'Load test', () => import('./load.js')],
 ];
 
 export const key = (to) => to.tab;
@@ -26,6 +29,11 @@ export function mount(ctx) {
     end = over;
     shown.set(body);
   }, shown.set);
-  return tabs('Kinds of models', TABS.map(([id, label]) => ({ id, label, href: href('play', id) })), () => tab[0],
-    () => (shown() === null ? skeleton(4) : shown() instanceof Error ? inlineError(shown(), () => location.reload()) : h('div', null, shown())));
+  const view = tabs('Kinds of models', TABS.map(([id, label]) => ({ id, label, href: href('play', id) })), () => tab[0],
+    () => (shown() === null ? skeleton(4) : shown() instanceof Error ? inlineError(shown(), () => location.reload())
+      : h('div', null, shown())));
+  // On a small screen the strip of tabs scrolls.
+  requestAnimationFrame(() => view.querySelector('[aria-selected=true]')?.scrollIntoView({ block: 'nearest',
+    inline: 'nearest' }));
+  return view;
 }

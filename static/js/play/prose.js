@@ -6,7 +6,8 @@ const tools = {
   copy: (text) => copyButton(text, 'Copy', { class: 'slim' }),
   // Colours come when they come; code is readable without.
   highlight: (element, lang, text) => {
-    import('../text/highlight.js').then(({ highlight }) => { if (element.textContent === text) highlight(element, lang, text); }, () => {});
+    import('../text/highlight.js').then(({ highlight }) => { if (element.textContent === text) highlight(element, lang,
+      text); }, () => {});
   },
 };
 

@@ -30,8 +30,10 @@ export async function answer(chat, messages, { into = null, model = chat.model }
   changeChat(chat.id, { model, messages: [...past, message], title: chat.title || titleOf(past) });
   let run;
   try {
-    run = startChat({ endpoint: chat.endpoint, session: `play-${chat.id}`, model, system: chat.system, params: chat.params,
-      messages: await Promise.all([...past, ...(into ? [into] : [])].filter((each) => each.role === 'user' || each.text).map(asSent)) });
+    run = startChat({ endpoint: chat.endpoint, session: `play-${chat.id}`, model, system: chat.system,
+      params: chat.params,
+      messages: await Promise.all([...past, ...(into ? [into] : [])].filter((each) => each.role === 'user'
+        || each.text).map(asSent)) });
   } catch (error) {
     finish(chat.id, { ...message, state: 'error', error: { message: error.message } });
     return;
@@ -47,22 +49,26 @@ export async function answer(chat, messages, { into = null, model = chat.model }
   });
 }
 
-const titleOf = (messages) => (messages.find((each) => each.role === 'user')?.text || 'Conversation').trim().replace(/\s+/g, ' ').slice(0, 60);
+const titleOf = (messages) => (messages.find((each) => each.role === 'user')?.text
+  || 'Conversation').trim().replace(/\s+/g, ' ').slice(0, 60);
 
 async function asSent({ role, text, files = [] }) {
   const of = (kind) => files.filter((file) => file.kind === kind);
   const audio = await Promise.all(of('audio').map(async (file) => ({ data: (await asDataUrl(file.blob)).split(',')[1],
     format: /mp3|mpeg/.test(file.type) ? 'mp3' : 'wav' })));
   const texts = of('text').map((file) => `File ${file.name}:\n\`\`\`\`\n${file.text}\n\`\`\`\`\n\n`);
-  return { role, text: texts.join('') + text, audio, images: await Promise.all(of('image').map((file) => file.url || asDataUrl(file.blob))) };
+  return { role, text: texts.join('') + text, audio, images: await Promise.all(of('image').map((file) => file.url
+    || asDataUrl(file.blob))) };
 }
 
 function ended(message, run) {
   const { reasoning, calls } = run.answer;
   const stats = statsOf(run);
   if (run.state === 'done') announce(`Answer finished, ${num(stats.output)} tokens in ${duration(stats.ms)}`);
-  return { ...message, state: run.state, text: run.prefix + run.answer.text, reasoning: run.former + reasoning, calls, stats,
-    model: message.model, served: run.answer.model, error: run.error && { message: run.error.message, status: run.error.status, id: run.error.id } };
+  return { ...message, state: run.state, text: run.prefix + run.answer.text, reasoning: run.former + reasoning, calls,
+    stats,
+    model: message.model, served: run.answer.model, error: run.error && { message: run.error.message,
+      status: run.error.status, id: run.error.id } };
 }
 
 function finish(chatId, message) {

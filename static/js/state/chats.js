@@ -22,7 +22,8 @@ const unsaved = new Map();        // 'store/id' → {store, value}
 let timer = null;
 
 /** Random; crypto.randomUUID does not exist on plain http. */
-export const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(8)), (n) => n.toString(16).padStart(2, '0')).join('');
+export const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(8)),
+  (n) => n.toString(16).padStart(2, '0')).join('');
 const byDate = (all) => [...all].sort((a, b) => b.updatedAt - a.updatedAt);
 
 /** Reads what is kept, once. Where the browser refuses, the lists work and last as long as the page. */
@@ -45,7 +46,8 @@ export function openChats() {
 function connect() {
   return new Promise((resolve, reject) => {
     const request = indexedDB.open('lsw', 1);
-    request.onupgradeneeded = () => { for (const name of STORES) request.result.createObjectStore(name, { keyPath: 'id' }); };
+    request.onupgradeneeded = () => { for (const name of STORES) request.result.createObjectStore(name,
+      { keyPath: 'id' }); };
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
     request.onblocked = () => reject(new Error('another tab holds the storage'));
@@ -162,12 +164,15 @@ export function importChats(text) {
 // What a file says is not trusted further than its types are right.
 function checkedChat(chat, at, taken) {
   const isBad = !chat || typeof chat.id !== 'string' || !/^[\w-]{1,40}$/.test(chat.id) || !Array.isArray(chat.messages)
-    || chat.messages.some((each) => !each || typeof each.text !== 'string' || !['user', 'assistant'].includes(each.role));
+    || chat.messages.some((each) => !each || typeof each.text !== 'string' || !['user',
+      'assistant'].includes(each.role));
   if (isBad) throw new TypeError(`conversation ${at + 1} is damaged`);
   const text = (value) => (typeof value === 'string' ? value : '');
   const date = (value) => (Number.isFinite(value) ? value : Date.now() / 1000);
-  return { id: taken.has(chat.id) ? newId() : chat.id, title: text(chat.title), isPinned: chat.isPinned === true, model: text(chat.model),
-    createdAt: date(chat.createdAt), updatedAt: date(chat.updatedAt), endpoint: text(chat.endpoint) || 'chat', system: text(chat.system),
+  return { id: taken.has(chat.id) ? newId() : chat.id, title: text(chat.title), isPinned: chat.isPinned === true,
+    model: text(chat.model),
+    createdAt: date(chat.createdAt), updatedAt: date(chat.updatedAt), endpoint: text(chat.endpoint) || 'chat',
+      system: text(chat.system),
     params: chat.params && typeof chat.params === 'object' ? chat.params : {},
     messages: chat.messages.map(checkedMessage) };
 }
@@ -177,11 +182,13 @@ function checkedMessage({ id, role, text, files, reasoning, calls, model, state,
   const list = (value) => (Array.isArray(value) ? value : []);
   const fields = { id: word(id) || newId(), role, text };
   if (list(files).length) {
-    fields.files = files.map(({ kind, name, type, size, data, text: inside }) => ({ kind: word(kind), name: word(name), type: word(type),
+    fields.files = files.map(({ kind, name, type, size, data, text: inside }) => ({ kind: word(kind), name: word(name),
+      type: word(type),
       size: Number(size) || 0, ...(data ? { blob: asBlob(data) } : { text: word(inside) }) }));
   }
   if (role === 'user') return fields;
-  return { ...fields, reasoning: word(reasoning), model: word(model), state: word(state), stats: stats && typeof stats === 'object' ? stats : null,
+  return { ...fields, reasoning: word(reasoning), model: word(model), state: word(state), stats: stats
+    && typeof stats === 'object' ? stats : null,
     calls: list(calls).map((call) => ({ key: word(String(call.key)), name: word(call.name), args: word(call.args) })),
     error: error && error.message ? { message: String(error.message) } : null };
 }
@@ -189,5 +196,6 @@ function checkedMessage({ id, role, text, files, reasoning, calls, model, state,
 export function asMarkdown(chat) {
   const parts = chat.messages.map((message) => [`## ${message.role === 'user' ? 'You' : message.model || 'Assistant'}`,
     ...(message.files || []).map((file) => `*Attached: ${file.name}*`), message.text].join('\n\n'));
-  return [`# ${chat.title || 'Conversation'}`, ...(chat.system ? [`> ${chat.system.replaceAll('\n', '\n> ')}`] : []), ...parts].join('\n\n') + '\n';
+  return [`# ${chat.title || 'Conversation'}`, ...(chat.system ? [`> ${chat.system.replaceAll('\n', '\n> ')}`] : []),
+    ...parts].join('\n\n') + '\n';
 }

@@ -13,13 +13,13 @@ const plain = (value) => value.toLocaleString(undefined, { maximumSignificantDig
 
 /**
  * series: () => [{label, x: epoch seconds, y: values or null, series?: 1-8}]; format: value → text; max: fixed top;
- * limits: () => [{label, value}]; stacked: areas on top of each other (the series then share their x).
+ * limits: () => [{label, value}]; stacked: areas on top of each other (the series then share their x). Charts that are
+ * given the same `cross` (a signal of null) share their crosshair.
  */
 export function lineChart({ label, series, format = plain, height = 170, from = null, to = null, stacked = false,
-  max = null, limits = () => [] }) {
+  max = null, limits = () => [], cross = signal(null) }) {
   const off = signal(new Set());
   const width = signal(600);
-  const cross = signal(null);
   const all = computed(() => series().map((each, i) => ({ tone: (i % 8) + 1, ...each })));
   const shown = computed(() => layers(all().filter((each) => !off().has(each.label)), stacked));
   const scale = computed(() => scaleOf(shown(), { width: width(), height, from, to, max, limits: limits() }));

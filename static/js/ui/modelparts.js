@@ -1,14 +1,16 @@
 // How a model looks wherever it appears: its state, its one button, its progress, its failure.
-import { h, icon } from '../core/dom.js';
+import { every, h, icon } from '../core/dom.js';
 import { ago, bytes, clock, since, tick, until } from '../core/format.js';
+import { api, apiUrl } from '../core/net.js';
 import { href } from '../core/router.js';
-import { computed } from '../core/signal.js';
+import { computed, onCleanup, signal } from '../core/signal.js';
 import { dismissFailure, displayName, hasFailure, isOnGpu, memoryOf } from '../state/models.js';
 import { cancelLoad, loadModel, pendingOf, unloadModel } from './actions.js';
 import { button, codeBlock, linkButton } from './parts.js';
 
 const GLYPHS = { ready: 'ready', starting: 'busy', stopping: 'busy', failed: 'failed', queued: 'queued',
   stopped: 'stopped', peer: 'peer' };
+const LINE_MS = 1000;
 const PHASES = { queued: ['queued', 'queued'], loading: ['starting', 'loading'], prompt: ['starting', 'prompt'],
   generating: ['ready', 'generating'] };
 
@@ -62,12 +64,18 @@ export function idleText(model) {
 export function loadProgress(model) {
   const elapsed = () => since(model().since);
   const share = () => (model().load_estimate_ms ? Math.min(0.98, elapsed() / model().load_estimate_ms) : null);
+  // What it writes is no change of its state, so nobody tells; and this is not worth a log stream of its own.
+  const asked = signal('');
+  const gone = new AbortController();
+  onCleanup(() => gone.abort());
+  every(LINE_MS, () => api(apiUrl('api', 'models', model.peek().id), { signal: gone.signal })
+    .then((now) => asked.set(now.last_line), () => {}));
+  const line = () => asked() || model().last_line;
   return h('div', { class: 'load-progress' },
     h('div', { class: 'row' }, h('span', { class: 'num' }, () => clock(elapsed()),
       () => (model().load_estimate_ms ? ` / ~${clock(model().load_estimate_ms)} est.` : '')),
     h('progress', { max: '1', value: () => (tick(), share()), 'aria-label': () => `Loading ${displayName(model())}` })),
-    () => model().last_line && h('div', { class: 'mono small clip muted', title: () => model().last_line },
-      () => model().last_line));
+    h('div', { class: 'mono small clip muted', title: line }, line));
 }
 
 /** Why it failed, with the last lines it wrote and what to do next; null when there is no failure to show. */
