@@ -17,7 +17,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from llamaswap.runtime.threads import spawn
-from tests.support.program import free_ports
+from tests.support.program import chat, demo, free_ports, run_program
 from tests.support.scraped import filled
 
 CONTRIB = Path(__file__).resolve().parents[2] / "contrib"
@@ -135,6 +135,13 @@ def exporter():
         serving.join(PATIENCE)
 
 
+@pytest.fixture(scope="module")
+def program():
+    with run_program({"models": {"real": demo()}, "performance": {"disabled": True}}) as running:
+        assert running.ask("POST", "/v1/chat/completions", chat("real")).status == 200
+        yield running
+
+
 class Prometheus:
     def __init__(self, base):
         self.base = base
@@ -180,12 +187,14 @@ class Prometheus:
 
 
 @pytest.fixture(scope="module")
-def prometheus(exporter, tmp_path_factory):
-    """Reads the exporter every second, with the example's configuration otherwise."""
+def prometheus(exporter, program, tmp_path_factory):
+    """Reads the exporter and the program every second, with the example's configuration otherwise."""
     home = tmp_path_factory.mktemp("prometheus")
     config = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
     config["global"].update(scrape_interval="1s", evaluation_interval="1s")
     config["scrape_configs"][0]["static_configs"] = [{"targets": [exporter]}]
+    config["scrape_configs"].append({"job_name": "program", "static_configs": [
+        {"targets": [f"127.0.0.1:{program.port}"]}]})
     (home / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
     shutil.copy(RULES, home)
     address = f"127.0.0.1:{free_ports(1)}"
@@ -210,8 +219,23 @@ def test_it_is_scraped(prometheus):
     prometheus.await_value('llamaswap_tokens_total{model="m",type="output"}', 7.0)
     prometheus.await_value('llamaswap_network_bytes_total{interface="eth0",direction="sent"}', 2000.0)
     prometheus.await_value('llamaswap_request_duration_seconds_bucket{model="m",le="2.5"}', 1.0)
-    target, = prometheus.get("/api/v1/targets")["activeTargets"]
-    assert target["health"] == "up" and not target["lastError"]
+    for target in prometheus.get("/api/v1/targets")["activeTargets"]:
+        assert target["health"] == "up" and not target["lastError"]
+
+
+@needs_prometheus
+def test_the_program_is_scraped(prometheus, program):
+    prometheus.await_value('up{job="program"}', 1.0)
+    prometheus.await_value('sum(llamaswap_requests_total{job="program",model="real",outcome="ok"})', 1.0)
+    assert program.ask("POST", "/v1/chat/completions", chat("real")).status == 200
+    prometheus.await_value('sum(llamaswap_requests_total{job="program",model="real",outcome="ok"})', 2.0)
+    prometheus.await_value('llamaswap_models{job="program",state="ready"}', 1.0)
+    prometheus.await_value('llamaswap_model_starts_total{job="program",model="real"}', 1.0)
+
+
+@needs_promtool
+def test_promtool_has_nothing_to_say_about_the_program(program):
+    assert promtool("check", "metrics", text=program.ask("GET", "/metrics").body) == (0, "")
 
 
 @needs_prometheus
