@@ -93,11 +93,15 @@ class LogFiles:
 
     def _write_all(self) -> None:
         """OSError when a file could not be written; the others have been then."""
-        settings, failure = self._settings, None
+        failure = None
         for source, queue in list(self._queues.items()):
             data = self._unwritten.pop(source, b"") or queue.get(0.0) or b""
             try:
-                while data and settings.directory:
+                while data:
+                    # order: looked up after the bytes were taken, so what came after a reload goes to the new folder.
+                    settings = self._settings
+                    if not settings.directory:
+                        break
                     data = data[_append(Path(settings.directory, file_name(source)), data, settings):] \
                         or queue.get(0.0) or b""
             except OSError as error:
