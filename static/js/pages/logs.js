@@ -10,10 +10,8 @@ const MOST_LINES = 2000;
 const COLOURS = /\u001b\[[0-9;?]*[ -/]*[@-~]/g;
 const FIXED = [['all', 'Everything'], ['proxy', 'llamaswap itself'], ['upstream', 'All models']];
 
-export function mount(ctx) {
-  ctx.title('Logs');
-  const source = () => route().query.get('src') || 'all';
-  const wanted = () => (route().query.get('q') || '').toLowerCase();
+/** Follows a source for as long as it is shown; `wanted` is a text in small letters, '' for every line. */
+export function logPane(source, wanted = () => '') {
   const lines = signal([]);
   const box = h('pre', { class: 'well mono', tabindex: '0', 'aria-label': 'Log', 'data-pane': source,
     css: { height: '65vh', overflow: 'auto', 'white-space': 'pre-wrap', margin: '0' } },
@@ -31,11 +29,18 @@ export function mount(ctx) {
       if (atEnd) requestAnimationFrame(() => requestAnimationFrame(() => { box.scrollTop = box.scrollHeight; }));
     });
   });
+  return box;
+}
+
+export function mount(ctx) {
+  ctx.title('Logs');
+  const source = () => route().query.get('src') || 'all';
+  const wanted = () => (route().query.get('q') || '').toLowerCase();
   ctx.actions(linkButton('Plain text', '../logs'));
   return h('div', { class: 'stack' },
     h('div', { class: 'row' },
       select(() => [...FIXED, ...models().filter((each) => each.kind === 'model').map((each) => [each.id, each.id])],
         { label: 'Source', value: source, onchange: (value) => setQuery({ src: value }) }),
       searchBox({ label: 'Filter lines', value: () => route().query.get('q') || '', oninput: (text) => setQuery({ q: text }), shortcut: '/' })),
-    box);
+    logPane(source, wanted));
 }

@@ -79,6 +79,6 @@ function requestsTab(ctx, model) {
 
 function logsTab(ctx, model) {
   const { id } = model.peek();
-  return emptyState({ icon: 'logs', title: 'The output of this model', actions: [linkButton('Open in Logs',
-    href('logs', { src: id }))] });
+  return h('div', { class: 'stack' }, h('p', null, h('a', { href: href('logs', { src: id }) }, 'Search in this log')),
+    lazy(() => import('./logs.js'), (logs) => logs.logPane(() => id)));
 }

@@ -54,8 +54,9 @@ function names({ id, name, aliases }) {
 export function tagsOf(model) {
   const all = capabilityTags(model);
   const { context } = model.capabilities || {};
+  const size = context && (context < 1024 ? context : `${Math.round(context / 1024)}k`);
   return [...all.slice(0, MAX_TAGS).map((text) => tag(text)), all.length > MAX_TAGS && h('span', { class: 'tag',
-    title: all.slice(MAX_TAGS).join(', ') }, `+${all.length - MAX_TAGS}`), context && tag(`${context < 1024 ? context : `${Math.round(context / 1024)}k`} context`),
+    title: all.slice(MAX_TAGS).join(', ') }, `+${all.length - MAX_TAGS}`), size && tag(`${size} context`),
   model.unlisted && tag('unlisted'), model.peer && tag(`peer ${model.peer}`)];
 }
 

@@ -7,7 +7,7 @@ import { setQuery } from '../core/router.js';
 import { computed, signal, untracked } from '../core/signal.js';
 import { card, codeBlock, copyButton, facts, inlineError, searchBox, skeleton, tag } from '../ui/parts.js';
 
-/** [the answer, load, a child that shows it once it is there]. */
+/** `show` gets the answer once it is there, as a signal: `load` asks again. */
 function asked(ctx, path, show) {
   const found = signal(null);
   const error = signal(null);
@@ -67,8 +67,9 @@ export function configTab(ctx) {
         searchBox({ label: 'Search keys and values', value: query, oninput: (q) => setQuery({ q }), shortcut: '/' }),
         h('span', { class: 'muted num', role: 'status' }, () => (query() ? `${num(hits().length)} of ` : '')
           + named(settings().length, 'setting'))),
-      codeBlock(() => (query() ? hits().join('\n') || 'Nothing matches.' : whole()), { label: 'Configuration', copy: false }),
-      h('p', { class: 'small muted' }, 'Macros are expanded and defaults filled in. Secrets are hidden by the server.')))];
+      codeBlock(() => (query() ? hits().join('\n') || 'Nothing matches.' : whole()),
+        { label: 'Configuration', copy: false }),
+      h('p', { class: 'small muted' }, 'Macros are expanded, defaults filled in, secrets hidden by the server.')))];
   });
   // Told when the files have been read again.
   subscribe('notice', load);

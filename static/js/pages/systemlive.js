@@ -46,7 +46,7 @@ export function liveTab(ctx) {
     const wanted = range.peek();
     asked = perf.peek() ? perf.peek().at : 0;
     return api('api/performance', { query, signal: ctx.signal }).then((answer) => {
-      if (wanted !== range.peek()) return;
+      if (wanted !== range.peek() || (query.step && query.step !== book.peek().step)) return;
       book.set(bookOf(answer, query.step ? book.peek() : null));
       error.set(null);
     }, (failed) => { if (failed.name !== 'AbortError') error.set(failed); });
@@ -61,8 +61,9 @@ export function liveTab(ctx) {
     else if (sample.at - asked >= Math.min(step, MAX_WAIT)) load({ range: 4 * step, step });
   });
   const isThere = computed(() => Boolean(book()));
-  return h('div', { class: 'stack' }, () => error() && (error().status === 503 ? emptyState({ title: 'Nothing is measured',
-    text: 'The configuration switches it off: performance.disabled.' }) : inlineError(error(), () => load())),
+  return h('div', { class: 'stack' }, () => error() && (error().message.includes('"enabled"')
+    ? emptyState({ title: 'Nothing is measured', text: 'The configuration switches it off: performance.disabled.' })
+    : inlineError(error(), () => load())),
   () => (isThere() ? untracked(() => sections(book, range, isPaused)) : !error() && skeleton(6)));
 }
 
@@ -95,21 +96,23 @@ function machineRow({ cpu_util_per_core: cores, net_io: all, ...row }) {
 
 function sections(book, range, isPaused) {
   const cross = signal(null);
-  const isGpu = ([id]) => id !== '';
-  const of = (wanted) => () => [...book().rows].filter((each) => isGpu(each) === wanted);
+  const of = (isGpu) => () => [...book().rows].filter(([id, rows]) => rows.length && (id !== '') === isGpu);
   const hasGpus = computed(() => of(true)().length > 0);
   const group = (charts, sources) => {
     const shown = computed(() => charts.filter(([, lines]) => sources().some(([, rows]) =>
-      Object.keys(lines).some((field) => knows(rows, field)))), (a, b) => a.length === b.length);
-    return h('div', { class: 'grid' }, () => shown().map((chart) => untracked(() => chartOf(chart, book, sources, cross))));
+      Object.keys(lines).some((field) => knows(rows, field)))),
+    (a, b) => a.length === b.length && a.every((each, i) => each === b[i]));
+    return h('div', { class: 'grid' }, () => shown().map((chart) =>
+      untracked(() => chartOf(chart, book, sources, cross))));
   };
   return h('div', { class: 'stack' },
-    h('div', { class: 'row' }, segmented('Range', RANGES, { value: range, onchange: (key) => setQuery({ range: key }) }),
+    h('div', { class: 'row' },
+      segmented('Range', RANGES, { value: range, onchange: (key) => setQuery({ range: key }) }),
       chip('Pause', { pressed: isPaused, onclick: () => isPaused.update((paused) => !paused) })),
     () => (hasGpus() ? untracked(() => [card('GPUs', {}, group(GPUS, of(true))),
       h('div', { class: 'grid' }, memory(), energyCard(() => book().energy))])
-      : card('GPUs', {}, h('p', null, 'No GPU is measured. NVIDIA cards are asked through their driver or nvidia-smi, AMD '
-        + 'cards through the kernel or rocm-smi; a container has to be given the card and its driver.'))),
+      : card('GPUs', {}, h('p', null, 'No GPU is measured. NVIDIA cards are asked through their driver or nvidia-smi, '
+        + 'AMD cards through the kernel or rocm-smi; a container has to be given the card and its driver.'))),
     card('Machine', {}, group(MACHINE, of(false)), cores()));
 }
 
@@ -142,8 +145,8 @@ function lineOf(rows, field, { step, every }, scale) {
     if (COUNTERS.has(field)) {
       // The last average is still open, its counters are not as of its end.
       const isOpen = i === rows.length - 1 && step > every;
-      value = before && !isOpen && isNumber(value) && value >= before[field] ? (value - before[field]) / (row.at - before.at)
-        : null;
+      const isKnown = before && !isOpen && isNumber(before[field]) && value >= before[field];
+      value = isKnown ? (value - before[field]) / (row.at - before.at) : null;
     }
     if (before && row.at - before.at > 3 * step) {
       x.push(before.at + step);
@@ -162,7 +165,8 @@ function cores() {
   const load = () => [now().load_avg_1, now().load_avg_5, now().load_avg_15].filter(isNumber);
   return [h('div', { class: 'cores', 'aria-hidden': 'true' }, () => all().map((each, i) =>
     h('span', { title: `Core ${i}: ${percents(each)}`, css: { '--part': each / 100 } }))),
-  h('p', { class: 'small muted num' }, () => [all().length && `Busiest of ${all().length} cores: ${percents(Math.max(...all()))}`,
+  h('p', { class: 'small muted num' }, () => [
+    all().length && `Busiest of ${all().length} cores: ${percents(Math.max(...all()))}`,
     load().length && `load ${load().map((each) => num(each, 2)).join(', ')}`].filter(Boolean).join('; '))];
 }
 
@@ -174,11 +178,12 @@ function energyCard(energy) {
     const cost = (wh / 1000) * pricePerKwh();
     return pricePerKwh() === null ? text : `${text}, costs ${num(cost, cost < 1 ? 4 : 2)} ${currency()}`;
   };
-  const now = () => watts() ?? energy().now_w;
-  return () => energy() && card('GPU energy', {}, facts([
+  const now = () => watts() ?? (energy() || {}).now_w;
+  const isKnown = computed(() => Boolean(energy()));
+  return () => isKnown() && untracked(() => card('GPU energy', {}, facts([
     ['Now', () => (isNumber(now()) ? `${num(now())} W` : 'unknown')], ['Today', used('today_wh')],
     [`Since ${dateTime(energy().since_epoch)}`, used('total_wh')]]),
-  h('p', { class: 'small muted' }, 'Power as the drivers report it, added up. What was not measured counts for nothing; '
+  h('p', { class: 'small muted' }, 'Power as the drivers report it, added up. What was not measured counts for nothing, '
     + 'the rest of the machine is not in it. ', () => pricePerKwh() === null && h('a', { href: href('settings') },
-    'Set a price per kWh')));
+    'Set a price per kWh'))));
 }

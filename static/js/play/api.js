@@ -117,7 +117,7 @@ export function watchRows() {
   });
 }
 
-/** The server's row about the request of a session that was used once: it knows waiting and loading apart. Null after 3 s. */
+/** The server's row about the one request of a session: it tells waiting from loading. Null when none comes in 3 s. */
 export function rowOf(session) {
   if (rows.has(session)) return Promise.resolve(rows.get(session));
   return new Promise((resolve) => {

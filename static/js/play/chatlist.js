@@ -20,7 +20,8 @@ export function chatList(openId) {
   const found = computed(() => {
     const text = words().trim().toLowerCase();
     const has = (part) => part.toLowerCase().includes(text);
-    const all = text ? chats().filter((chat) => has(chat.title) || chat.messages.some((one) => has(one.text))) : chats();
+    const all = !text ? chats()
+      : chats().filter((chat) => has(chat.title) || chat.messages.some((one) => has(one.text)));
     return [...all.filter((chat) => chat.isPinned), ...all.filter((chat) => !chat.isPinned)];
   });
   const list = h('ul', { class: 'chat-list', 'aria-label': 'Conversations' });

@@ -28,8 +28,10 @@ export function panel(ctx) {
   const system = h('textarea', { rows: '2' });
   const text = h('textarea', { rows: '4' });
   let isOver = false;
-  const stop = () => { isOver = true;
-    for (const lane of lanes.peek()) for (const turn of lane.turns.peek()) if (turn.run.peek()) turn.run.peek().stop(); };
+  const stop = () => {
+    isOver = true;
+    for (const lane of lanes.peek()) for (const turn of lane.turns.peek()) turn.run.peek()?.stop();
+  };
   onCleanup(stop);
   ctx.leaveGuard(() => (isRunning.peek() ? 'The comparison is still running and would be stopped.' : ''));
 
@@ -78,7 +80,7 @@ export function panel(ctx) {
     h('details', null, h('summary', null, 'Parameters and system prompt'), field('System prompt', system),
       paramsForm(params, params.set))),
   h('div', { class: 'play-main' },
-    field('Prompt', text, { hint: 'Several, with a line of --- between them, are asked one by one in conversations of their own.' }),
+    field('Prompt', text, { hint: 'Several, with a line of --- between them, are asked one by one.' }),
     h('div', { class: 'row' }, go, h('span', { class: 'muted', role: 'status' }, () => now()
       || (fit() === false && lanes().length ? 'They ran one after another.' : fit() ? 'They ran side by side.' : '')),
       () => isBlind() && lanes().length > 0 && !isRunning() && !isRevealed() && button('Reveal the names',
@@ -154,11 +156,13 @@ function table(lanes, name) {
     ['Model time', (lane) => duration(sum(lane, less('ms')))],
       ['Energy est.', (lane) => { const found = sum(lane, (turn) => turn.energy()); return found === null ? 'unknown'
       : `${num(found, 3)} Wh`; }]];
-  return h('div', { class: 'table-box' }, h('table', { class: 'table' },
+  return h('div', { class: 'table-box', tabindex: '0', role: 'region', 'aria-label': 'Results by model' },
+    h('table', { class: 'table' },
     h('thead', null, h('tr', null, ['Model', ...columns.map(([label]) => label)].map((label) => h('th',
     { scope: 'col' }, label)))),
     h('tbody', null, lanes.map((lane, at) => h('tr', null, h('th', { scope: 'row' }, () => name(lane, at)),
-      columns.map(([label, read]) => h('td', { 'data-column': label }, () => read(lane))))))));
+      columns.map(([label, read]) => h('td', { class: 'num', 'data-column': label },
+        () => (lane.turns().some((turn) => turn.item().stats) ? read(lane) : 'not yet'))))))));
 }
 
 function difference(lanes, name) {

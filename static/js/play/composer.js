@@ -105,7 +105,8 @@ async function asFile(file, present) {
   const common = { key: newId('file'), name: file.name || 'pasted', type: file.type, size: file.size };
   if (file.type.startsWith('image/')) {
     if (!IMAGES.includes(file.type)) throw new TypeError('only PNG, JPEG, GIF and WebP pictures can be sent.');
-    if (present.filter((one) => one.kind === 'image').length >= MAX_IMAGES) throw new RangeError(`at most ${MAX_IMAGES} pictures.`);
+    const count = present.filter((one) => one.kind === 'image').length;
+    if (count >= MAX_IMAGES) throw new RangeError(`at most ${MAX_IMAGES} pictures.`);
     if (file.size > MAX_BYTES) throw new RangeError(`it is larger than ${bytes(MAX_BYTES)}.`);
     return { ...common, kind: 'image', blob: file };
   }
@@ -115,7 +116,7 @@ async function asFile(file, present) {
   }
   if (file.size > MAX_TEXT) throw new RangeError(`it is larger than ${bytes(MAX_TEXT)}, the most for a text.`);
   const text = await file.text();
-  if (text.includes('\0') || text.includes('\ufffd')) throw new TypeError('it is neither text nor a picture or sound that can be sent.');
+  if (/[\0\ufffd]/.test(text)) throw new TypeError('it is neither text nor a picture or sound that can be sent.');
   return { ...common, kind: 'text', text };
 }
 

@@ -38,7 +38,7 @@ const WRITE = {
   messages: (messages, system) => ({
     ...(system ? { system } : {}),
     messages: messages.map((each) => {
-      if (each.audio && each.audio.length) throw new ApiError('Anthropic messages take no audio: choose another endpoint.');
+      if (each.audio?.length) throw new ApiError('Anthropic messages take no audio: choose another endpoint.');
       return { role: each.role, content: !isMixed(each) ? each.text
         : withText(each.text, { type: 'text', text: each.text },
         each.images.map((url) => {

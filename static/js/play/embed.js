@@ -60,7 +60,8 @@ function shown({ texts, rows, usage, model }) {
   const json = () => JSON.stringify(rows);
   return h('div', { class: 'stack' }, facts([['Dimension', num(rows[0].length)],
     ['Tokens', num(usage?.total_tokens ?? null)], ['Model', model || 'unknown']]),
-    card('Cosine similarity', {}, h('div', { class: 'table-box' },
+    card('Cosine similarity', {}, h('div', { class: 'table-box', tabindex: '0', role: 'region',
+      'aria-label': 'Cosine similarity' },
       h('table', { class: 'table heat', 'aria-label': 'Cosine similarity' },
       h('thead', null, h('tr', null, h('td'), texts.map((text) => h('th', { scope: 'col', title: text },
         short(text))))),

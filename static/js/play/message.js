@@ -1,4 +1,4 @@
-// One turn: what was said, how it was said, and what can be done with it. While an answer comes in only its end is touched.
+// One turn: what was said, how, and what can be done with it. While an answer comes in only its end is touched.
 import { h, icon } from '../core/dom.js';
 import { clock, duration, num, since, speed } from '../core/format.js';
 import { computed, effect, onCleanup, signal, untracked } from '../core/signal.js';
@@ -13,7 +13,7 @@ import { runOf } from './turns.js';
 const CHARS_PER_MS = 60;
 const SHARE = 8;      // painting takes at most one part in so many of the time
 
-/** `item`: signal of the message; `todo`: {retry, retryWith, edit, proceed, branch, remove, isBusy} taking the message. */
+/** `item`: signal of the message; `todo`: {retry, retryWith, edit, proceed, branch, remove} taking it, and isBusy. */
 export function messageView(item, todo) {
   const { id, role } = item.peek();
   const body = role === 'user' ? userBody(item) : answerBody(item, () => runOf(id));
@@ -98,10 +98,12 @@ function waiting(run) {
     now.changed();
     const { answer } = now;
     const seen = entry();
-    if (answer.pieces) return `${answer.text || answer.calls.length ? 'Writing' : 'Thinking'}, ${num(answer.pieces)} tokens est.`;
+    const doing = answer.text || answer.calls.length ? 'Writing' : 'Thinking';
+    if (answer.pieces) return `${doing}, ${num(answer.pieces)} tokens est.`;
     const where = !seen ? 'Sent' : seen.phase === 'queued' ? `Queued${seen.position ? `, place ${seen.position}` : ''}`
       : seen.phase === 'loading' ? 'Loading the model' : 'Reading the prompt';
-    return `${where}, ${clock(since(now.startedAt))}${seen && seen.reason && seen.phase !== 'prompt' ? `: ${seen.reason}` : ''}`;
+    const reason = seen && seen.reason && seen.phase !== 'prompt' ? `: ${seen.reason}` : '';
+    return `${where}, ${clock(since(now.startedAt))}${reason}`;
   });
 }
 
@@ -124,7 +126,7 @@ function reasoning(run) {
     const ms = now ? performance.now() - (now.firstAt ?? now.sentAt) : message.stats?.thoughtMs;
     const isThinking = now && !now.answer.text;
     label.set(isThinking ? `Thinking, ${duration(ms)}, ${num(all.length)} characters`
-      : `Thought${typeof message.stats?.thoughtMs === 'number' ? ` for ${duration(message.stats.thoughtMs)}` : ''}, ${num(all.length)} characters`);
+      : `Thought${typeof ms === 'number' && !now ? ` for ${duration(ms)}` : ''}, ${num(all.length)} characters`);
     show();
   } };
 }
@@ -159,11 +161,12 @@ export function statsLine(stats, { model = '', served = '' } = {}) {
   return h('div', { class: 'stats' }, h('ul', { class: 'small num' }, [
     ['First token', duration(stats.ttft)], ['Speed', `${speed(stats.speed)}${guessed('speed')}`],
     ['Tokens', `${num(stats.output)}${guessed('output')}`],
-    ['Prompt', `${num(stats.prompt)}${stats.cached ? `, ${num(stats.cached)} cached` : ''}${stats.promptSpeed ? ` at ${speed(stats.promptSpeed)}` : ''}`],
+    ['Prompt', [num(stats.prompt), stats.cached ? `, ${num(stats.cached)} cached` : '',
+      stats.promptSpeed ? ` at ${speed(stats.promptSpeed)}` : '']],
     ['Time', duration(stats.ms)], ['Finish', stats.finish || 'unknown']].map(([term, value]) => h('li', null,
       h('span', { class: 'muted' }, `${term} `), value))),
-  context && used ? meter({ value: () => used, max: () => context, label: 'Context used',
-    text: () => `${num(used)} of ${num(context)} tokens of context` }) : null);
+  context && used ? meter({ value: () => used, max: () => context, label: 'Context',
+    text: () => `${num(used)} of ${num(context)}` }) : null);
 }
 
 function actions(item, body, todo) {

@@ -29,7 +29,8 @@ function options(suits) {
 export function modelPicker({ value, onchange, suits = null, label = 'Model' }) {
   if (!asked) {
     asked = true;
-    api('v1/models').then(({ data }) => routes.set(data.filter((row) => row.meta?.llamaswap?.type === 'selector').map((row) => row.id)),
+    const isRoute = (row) => row.meta?.llamaswap?.type === 'selector';
+    api('v1/models').then(({ data }) => routes.set(data.filter(isRoute).map((row) => row.id)),
       () => { asked = false; });
   }
   return h('div', { class: 'field' }, h('span', { class: 'label', 'aria-hidden': 'true' }, label),
@@ -77,5 +78,6 @@ function sentence({ action, evict = [], reason = '', load_estimate_ms: ms, targe
   if (action === 'serve') return 'Ready';
   if (action === 'start') return `Will be loaded${takes}`;
   if (action === 'join') return `Is loading${takes}`;
-  return `${evict.length ? `Will unload ${evict.join(', ')}` : 'Has to wait'}${takes}${action === 'wait' && reason ? `: ${reason}` : ''}`;
+  const what = evict.length ? `Will unload ${evict.join(', ')}` : 'Has to wait';
+  return `${what}${takes}${action === 'wait' && reason ? `: ${reason}` : ''}`;
 }

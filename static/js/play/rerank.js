@@ -70,11 +70,12 @@ function shown({ texts, rows, usage }, order) {
     h('span', { class: 'muted' }, `${num(usage?.total_tokens ?? null)} tokens`),
       copyButton(() => JSON.stringify(sorted().map((row) => ({ score: score(row), text: texts[row.index] })), null, 2),
       'Copy as JSON')),
-  h('div', { class: 'table-box' }, h('table', { class: 'table' },
+  h('div', { class: 'table-box', tabindex: '0', role: 'region', 'aria-label': 'Ranked documents' },
+    h('table', { class: 'table' },
     h('thead', null, h('tr', null, ['Score', '', 'Document',
     'Number'].map((label) => h('th', { scope: label ? 'col' : null }, label)))),
     h('tbody', null, () => sorted().map((row) => h('tr', null, h('td', { class: 'num' }, num(score(row), 4)),
-      h('td', null, meter({ value: () => Math.max(0, score(row) ?? 0), max: () => most, label: 'Score',
+      h('td', { class: 'bar-cell' }, meter({ value: () => Math.max(0, score(row) ?? 0), max: () => most, label: 'Score',
         text: () => num(score(row), 4), bare: true })), h('td', { class: 'wrap' }, texts[row.index] ?? 'unknown'),
         h('td', { class: 'num' }, row.index + 1)))))));
 }

@@ -56,7 +56,7 @@ export function panel(ctx) {
 function microphone(onFile) {
   if (!globalThis.isSecureContext || !navigator.mediaDevices) {
     return h('p', { class: 'muted small' },
-      'The microphone is not available here: browsers allow it only on https and on this machine itself. A file works.');
+      'The microphone is not available here: browsers allow it on https and on the machine itself. A file works.');
   }
   const recorder = signal(null);
   const trouble = signal('');
@@ -104,7 +104,8 @@ async function asWav(blob) {
 const stamp = (seconds) => {
   const ms = Math.round(seconds * 1000);
   const two = (value, size = 2) => String(value).padStart(size, '0');
-  return `${two(Math.floor(ms / 3600000))}:${two(Math.floor(ms / 60000) % 60)}:${two(Math.floor(ms / 1000) % 60)},${two(ms % 1000, 3)}`;
+  const parts = [Math.floor(ms / 3600000), Math.floor(ms / 60000) % 60, Math.floor(ms / 1000) % 60];
+  return `${parts.map((part) => two(part)).join(':')},${two(ms % 1000, 3)}`;
 };
 export const asSrt = (segments) => segments.map((each,
   at) => `${at + 1}\n${stamp(each.start)} --> ${stamp(each.end)}\n${each.text.trim()}\n`).join('\n');
