@@ -103,7 +103,8 @@ def rate(port: int, pid: int, connections: int, seconds: float) -> Tuple[float, 
     """Requests per second, and CPU seconds of the program for each."""
     begun = bench_relay.cpu_seconds(pid)
     results: List[List[float]] = [[] for _ in range(connections)]
-    threads = [threading.Thread(target=bench_relay.small_requests, args=(port, seconds, result, bench_relay.BODY, False))
+    body = bench_relay.BODY
+    threads = [threading.Thread(target=bench_relay.small_requests, args=(port, seconds, result, body, False))
                for result in results]
     for thread in threads:
         thread.start()
