@@ -227,6 +227,9 @@ class Inflight:
         return [visit for _, visit in sorted(self._visits.copy().items())]
 
     def snapshot(self) -> List[Live]:
+        # Who begins to watch asks for this first, and what is under way already has woken nobody.
+        if self._visits:
+            self._news.set()
         return [visit.live() for visit in self.visits()]
 
     def session_of(self, request: Request) -> str:

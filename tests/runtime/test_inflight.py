@@ -185,6 +185,21 @@ def test_those_who_watch_are_told_of_changes_only():
         inflight.close()
 
 
+def test_who_begins_to_watch_in_the_middle_is_told_how_it_goes_on():
+    told, watched = [], threading.Event()
+    inflight = make(is_watched=watched.is_set, publish=lambda lives: told.extend(lives))
+    inflight.start(1)
+    try:
+        visit = open_one(inflight)
+        watched.set()
+        assert inflight.snapshot()[0]["phase"] == "prompt"
+        visit.tap(b"x")
+        wait_for(lambda: told and told[-1]["phase"] == "generating")
+        visit.close()
+    finally:
+        inflight.close()
+
+
 def wait_for(condition):
     deadline = time.monotonic() + PATIENCE
     while not condition():
