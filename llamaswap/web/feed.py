@@ -17,7 +17,9 @@ from llamaswap.runtime.events import LOG, Data, Event, EventHub, Subscriber
 
 BEAT = 2.0
 LOOK = 0.4
-GATHER = 0.05            # events that come together travel together: fifty readers must not wake for each of them
+# Events that come together travel together. Longer than the tick of the log feed: readers of a flood then look each at
+# their own moment, where fifty that all wake at the tick would be fifty in the way of requests.
+GATHER = 0.125
 MAX_TOPICS = 64
 FIXED_LOGS = ("all", "proxy", "upstream")
 PEER_TOPICS = ("log:proxy", "log:upstream", "models", "profile", "requests")      # in the order in which it tells them

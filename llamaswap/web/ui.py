@@ -10,7 +10,8 @@ import gzip
 import hashlib
 import posixpath
 import re
-from typing import Dict, List, NamedTuple, Optional
+import threading
+from typing import Dict, NamedTuple, Optional
 from urllib.parse import quote
 
 from llamaswap.core.faults import ClientFault
@@ -50,12 +51,14 @@ class Pages:
         # Filled at first use and kept: an upgrade of the program on disk must not mix two versions of the pages.
         self._pages: Dict[str, Page] = {}
         self._build = ""
+        self._lock = threading.Lock()    # a hundred followers that ask for the build at once read the files once
 
     @property
     def build(self) -> str:
         """The digest of everything that the index page leads to."""
         if not self._build:
-            self._build = _digest()      # threads that race for it agree
+            with self._lock:
+                self._build = self._build or _digest(assets())
         return self._build
 
     # --- redirects
@@ -119,24 +122,24 @@ class Pages:
         return page
 
 
-def asset_names() -> List[str]:
+def assets() -> Dict[str, bytes]:
     """The index page and every file it leads to, directly or not."""
-    found, ahead = {INDEX, FAVICON}, [INDEX, FAVICON]
+    found: Dict[str, bytes] = {}
+    ahead = [INDEX, FAVICON]
     while ahead:
         name = ahead.pop()
-        content = read_asset(name) or b""
-        for mention in _MENTION.findall(content):
-            target = posixpath.normpath(posixpath.join(posixpath.dirname(name), mention.decode("ascii")))
-            if target not in found and read_asset(target) is not None:
-                found.add(target)
-                ahead.append(target)
-    return sorted(found)
+        content = None if name in found else read_asset(name)
+        if content is not None:
+            found[name] = content
+            ahead += [posixpath.normpath(posixpath.join(posixpath.dirname(name), mention.decode("ascii")))
+                      for mention in _MENTION.findall(content)]
+    return found
 
 
-def _digest() -> str:
+def _digest(files: Dict[str, bytes]) -> str:
     digest = hashlib.sha256()
-    for name in asset_names():
-        digest.update(name.encode("ascii") + b"\0" + (read_asset(name) or b"") + b"\0")
+    for name, content in sorted(files.items()):
+        digest.update(name.encode("ascii") + b"\0" + content + b"\0")
     return digest.hexdigest()[:_BUILD_CHARS]
 
 

@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items: List[Any]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")      # not longer: Playwright keeps an event loop running in this thread
 def browser() -> Iterator[Any]:
     if not CHROMIUM:
         pytest.skip("Chromium is not installed")
@@ -43,7 +43,7 @@ def browser() -> Iterator[Any]:
         found.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def program(browser: Any) -> Iterator[Any]:
     """One llamaswap for all tests that do not need another configuration."""
     with run_program({"models": MODELS, "profiles": {"day": {"pins": {"best": "fast"}}}}) as running:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import statistics
 import threading
 import time
 from pathlib import Path
@@ -17,7 +18,8 @@ import pytest
 from llamaswap.runtime.threads import spawn
 from tests.support.program import PATIENCE, chat, demo, run_program, said
 
-SECONDS = float(os.environ.get("LLAMASWAP_SOAK", "4"))
+SECONDS = float(os.environ.get("LLAMASWAP_SOAK", "6"))
+ROUNDS = 3
 FOLLOWERS = 50
 LINES_PER_SECOND = 5000
 CONFIG = {"models": {"calm": demo(), "loud": demo("--flood", str(LINES_PER_SECOND))},
@@ -50,6 +52,12 @@ class Follower:
                 self.lines += data.count(b"\\n")
         except (OSError, ValueError, http.client.HTTPException, AttributeError):
             return      # closed below
+
+    def wait_for_lines(self, number: int) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while self.lines < number:
+            assert self._thread.is_alive() and time.monotonic() < deadline, f"told of {self.lines} lines"
+            time.sleep(0.01)
 
     def close(self) -> None:
         sock = self._connection.sock
@@ -91,25 +99,35 @@ def p99(latencies: List[float]) -> float:
 
 @pytest.mark.slow
 def test_fifty_followers_and_a_flood_of_lines(capsys):
+    """Quiet and watched take turns, so that a machine that slows down slows both."""
     with run_program(CONFIG) as program:
-        said(program.ask("POST", "/v1/chat/completions", chat("calm")))
-        quiet = ask_for(program.port, SECONDS / 2)
-        said(program.ask("POST", "/v1/chat/completions", chat("loud")))
-        threads = threading.active_count()
-        followers = [Follower(program.port) for _ in range(FOLLOWERS)]
-        ask_for(program.port, SECONDS / 4)                 # rings and queues are full from here on
-        before = resident_bytes(program.process.pid)
-        busy = ask_for(program.port, SECONDS)
-        grown = resident_bytes(program.process.pid) - before
-        for follower in followers:
-            follower.close()
+        for model in ("calm", "loud"):
+            said(program.ask("POST", "/v1/chat/completions", chat(model)))
+        pid, threads = program.process.pid, threading.active_count()
+        turn = SECONDS / 2 / ROUNDS
+        quiet, watched, rates = [], [], []
+        told = gaps = before = 0
+        for number in range(ROUNDS + 1):                       # the first fills rings and queues, and does not count
+            quiet.append(p99(ask_for(program.port, turn)))
+            followers = [Follower(program.port) for _ in range(FOLLOWERS)]
+            latencies = ask_for(program.port, turn)
+            watched.append(p99(latencies))
+            rates.append(len(latencies) / turn)
+            for follower in followers:
+                follower.wait_for_lines(LINES_PER_SECOND // 10)
+                follower.close()
+            told += sum(each.got for each in followers)
+            gaps += sum(each.gaps for each in followers)
+            before = before or resident_bytes(pid)
+        grown = resident_bytes(pid) - before
+        ratio = statistics.median(after / calm for calm, after in zip(quiet[1:], watched[1:]))
         with capsys.disabled():
-            print(f"\nfifty followers: p99 {p99(quiet) * 1000:.1f} ms quiet, {p99(busy) * 1000:.1f} ms watched, "
-                  f"{len(busy) / SECONDS:,.0f} requests/s, {sum(each.got for each in followers) >> 20} MiB told, "
-                  f"{sum(each.gaps for each in followers)} gaps, memory {before >> 20} MiB, grown by {grown >> 10} KiB")
-        assert all(follower.got > 100_000 for follower in followers), "everybody was told"
+            print(f"\nfifty followers: p99 {statistics.median(quiet[1:]) * 1000:.1f} ms quiet, "
+                  f"{statistics.median(watched[1:]) * 1000:.1f} ms watched, median of ratios {ratio:.2f}, "
+                  f"{statistics.median(rates[1:]):,.0f} requests/s, {told >> 20} MiB told, {gaps} gaps, "
+                  f"memory {before >> 20} MiB, grown by {grown >> 10} KiB")
         assert grown < 24 << 20, "nothing but rings may grow"
         assert threading.active_count() <= threads
         assert said(program.ask("POST", "/v1/chat/completions", chat("calm")))
         if "LLAMASWAP_SOAK" in os.environ:
-            assert p99(busy) < 1.5 * p99(quiet)
+            assert ratio < 1.5

@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 import gzip
+import threading
 
 import pytest
 
 from llamaswap.core.faults import ClientFault
 from llamaswap.web import ui
-from llamaswap.web.ui import Pages, asset_names
+from llamaswap.web.ui import Pages, assets
 from tests.support.asked import asked, header
 
 INDEX = b'<html><link href="css/a.css"><script src="./js/app.js"></script><a href="running"><img src="no.png">'
@@ -39,12 +40,29 @@ def test_the_index_page_leads_below_the_build(files):
 
 
 def test_the_build_is_a_digest_of_every_file_that_is_used(files):
-    assert asset_names() == sorted(set(files) - {"odd.xyz"})
+    assert sorted(assets()) == sorted(set(files) - {"odd.xyz"})
     before = Pages().build
     files["odd.xyz"] = b"!"
     assert Pages().build == before
     files["js/lib/worker.js"] = b"5"
     assert Pages().build != before
+
+
+def test_many_that_ask_for_the_build_at_once_read_the_files_once(files, monkeypatch):
+    reads, read, together = [], ui.read_asset, threading.Barrier(20)
+    monkeypatch.setattr(ui, "read_asset", lambda name: reads.append(name) or read(name))
+    pages, builds = Pages(), []
+
+    def ask():
+        together.wait(10)
+        builds.append(pages.build)
+    threads = [threading.Thread(target=ask) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert len(builds) == 20 and len(set(builds)) == 1
+    assert reads.count("index.html") == 1
 
 
 def test_a_page_that_is_older_than_an_upgrade_still_finds_its_files(files):
