@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """What it costs to watch: the request rate with everything observable switched on, as a ratio to the rate with it off.
 
-    python tools/bench_observing.py [--seconds 1] [--rounds 7]
+    python tools/bench_observing.py [--seconds 1] [--rounds 3] [--restarts 4]
 
-Two whole programs run side by side and are asked in turns. On: activity in a file, captures, sampling, logs of every
+Two whole programs run side by side and are asked in turns; they are started anew several times, since one start of the
+same program can be some percent faster than another. On: activity in a file, captures, sampling, logs of every
 request, somebody who follows events and a scrape of /metrics each second. Off: none of it, as far as it can be switched
 off. Model server and load generator are those of bench_relay.
 """
@@ -118,31 +119,36 @@ def rate(port: int, pid: int, connections: int, seconds: float) -> Tuple[float, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=1.0)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--restarts", type=int, default=4)
     parser.add_argument("--model", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.model:
         serve_model(options.model)
         return
-    with tempfile.TemporaryDirectory() as name:
-        folder = pathlib.Path(name)
-        on = {"store": {"path": str(folder / "activity.db")}, "captureBuffer": 5, "performance": {"every": "5s"}}
-        off = {"captureBuffer": 0, "performance": {"disabled": True}, "logLevel": "error"}
-        with program(folder, "off", off) as off_one, program(folder, "on", on) as on_one:
-            watch(on_one[0])
-            for connections in CONNECTIONS:
-                compare(off_one, on_one, connections, options)
+    found: Dict[int, List[Tuple[float, float, float]]] = {connections: [] for connections in CONNECTIONS}
+    for _ in range(options.restarts):
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            on = {"store": {"path": str(folder / "activity.db")}, "captureBuffer": 5, "performance": {"every": "5s"}}
+            off = {"captureBuffer": 0, "performance": {"disabled": True}, "logLevel": "error"}
+            with program(folder, "off", off) as off_one, program(folder, "on", on) as on_one:
+                watch(on_one[0])
+                for turn in range(options.rounds):
+                    for connections in CONNECTIONS:
+                        found[connections].append(compare(off_one, on_one, connections, turn % 2 == 0, options.seconds))
+    for connections, results in found.items():
+        rates, prices, off_prices = zip(*results)
+        print(f"{connections:3} connections: rate on/off median {statistics.median(rates):.3f} (from {min(rates):.2f} "
+              f"to {max(rates):.2f}), CPU per request on/off {statistics.median(prices):.3f}, "
+              f"off {statistics.median(off_prices) * 1e6:.0f} us")
 
 
-def compare(off: Tuple[int, int], on: Tuple[int, int], connections: int, options: argparse.Namespace) -> None:
-    rates, prices, dear = [], [], 0.0
-    for turn in range(options.rounds):
-        found = {one: rate(*one, connections, options.seconds) for one in ((off, on) if turn % 2 else (on, off))}
-        rates.append(found[on][0] / found[off][0])
-        prices.append(found[on][1] / found[off][1])
-        dear = found[off][1]
-    print(f"{connections:3} connections: rate on/off median {statistics.median(rates):.3f} (from {min(rates):.2f} to "
-          f"{max(rates):.2f}), CPU per request on/off {statistics.median(prices):.3f}, off {dear * 1e6:.0f} us")
+def compare(off: Tuple[int, int], on: Tuple[int, int], connections: int, is_on_first: bool,
+            seconds: float) -> Tuple[float, float, float]:
+    """Rate and CPU time on as ratios to off, and the CPU time off."""
+    found = {one: rate(*one, connections, seconds) for one in ((on, off) if is_on_first else (off, on))}
+    return found[on][0] / found[off][0], found[on][1] / found[off][1], found[off][1]
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import threading
 import time
 import zlib
 from collections import OrderedDict
-from typing import Any, Collection, Dict, List, NamedTuple, Optional
+from typing import Any, Collection, Dict, List, NamedTuple, Optional, Sequence
 
 from llamaswap.core.headers import Headers
 from llamaswap.runtime.inflight import Visit
@@ -84,17 +84,27 @@ class Captures:
         """After a reload. What is kept stays, as far as there is room."""
         with self._lock:
             self._max_bytes, self.shown = max_bytes, shown
-            self._evict_locked()
+            self._evict_locked(max_bytes)
 
-    def add(self, visit: Visit) -> None:
-        """The visit has ended, and stays as it is."""
+    def add(self, visits: Sequence[Visit]) -> None:
+        """They have ended, oldest first, and stay as they are."""
         if not self._max_bytes:
             return
+        chosen, needed = [], 0
+        for visit in reversed(visits):
+            size = _size_of(visit)
+            if size > self._max_bytes:
+                continue
+            if needed + size > self._max_bytes:      # it and those before it would leave again at once
+                break
+            needed += size
+            chosen.append(visit)
         with self._lock:
-            self._kept[visit.id] = visit
-            self._raw[visit.id] = None
-            self._bytes += _size_of(visit)
-            self._evict_locked()
+            self._evict_locked(self._max_bytes - needed)
+            for visit in reversed(chosen):
+                self._kept[visit.id] = visit
+                self._raw[visit.id] = None
+            self._bytes += needed
 
     def squeeze(self, most: int) -> None:
         """Compress the oldest of those that are not yet; called when there is time."""
@@ -127,8 +137,8 @@ class Captures:
             "resp_truncated": _is_cut(capture.resp_body, capture.resp_total),
         }
 
-    def _evict_locked(self) -> None:
-        while self._bytes > self._max_bytes and self._kept:
+    def _evict_locked(self, limit: int) -> None:
+        while self._bytes > limit and self._kept:
             number, kept = self._kept.popitem(last=False)
             self._raw.pop(number, None)
             self._bytes -= _size_of(kept)

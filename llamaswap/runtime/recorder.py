@@ -154,6 +154,7 @@ class Recorder:
         self._waiting_bytes = 0
         self._last_batch = len(self._visits)
         rows: List[Row] = []
+        recorded: List[Visit] = []
         seen: Set[int] = set()
         for _ in range(len(self._visits)):
             visit = self._visits.popleft()
@@ -163,7 +164,7 @@ class Recorder:
                 row = self._row_of(visit)
                 rows.append(row)
                 self._counts.add_row(row)
-                self._captures.add(visit)
+                recorded.append(visit)
                 if visit.seen is not None:
                     seen.add(visit.id)
             except Exception:
@@ -171,6 +172,7 @@ class Recorder:
                 log.exception("request %s could not be recorded", visit.request.id)
         if not rows:
             return
+        self._captures.add(recorded)
         self._store.add(rows)
         self._publish(rows, seen)
 

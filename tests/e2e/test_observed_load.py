@@ -107,7 +107,7 @@ def test_fifty_followers_and_a_flood_of_lines(capsys):
         turn = SECONDS / 2 / ROUNDS
         quiet, watched, rates = [], [], []
         told = gaps = before = 0
-        for number in range(ROUNDS + 1):                       # the first fills rings and queues, and does not count
+        for _ in range(ROUNDS + 1):                            # the first fills rings and queues, and does not count
             quiet.append(p99(ask_for(program.port, turn)))
             followers = [Follower(program.port) for _ in range(FOLLOWERS)]
             latencies = ask_for(program.port, turn)

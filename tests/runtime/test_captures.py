@@ -29,7 +29,7 @@ def visit_of(number=1, *, path="/v1/chat/completions", sent=b'{"model": "m"}', g
 def captures_of(*visits, max_bytes=1 << 20):
     captures = Captures(max_bytes, shown=frozenset())
     for visit in visits:
-        captures.add(visit)
+        captures.add([visit])
     return captures
 
 
@@ -63,13 +63,15 @@ def test_the_oldest_make_room():
     assert captures.held_bytes <= 40_000 and captures.get(100) is not None
     captures.resize(0, shown=frozenset())
     assert len(captures) == 0 and captures.held_bytes == 0 and not captures.is_on
-    captures.add(visit_of(101))
+    captures.add([visit_of(101)])
     assert 101 not in captures
 
 
 def test_one_that_is_larger_than_everything_is_not_kept():
     captures = captures_of(visit_of(1), visit_of(2, got=bytes(50_000)), max_bytes=20_000)
-    assert 2 not in captures and captures.held_bytes == 0
+    assert 2 not in captures and 1 in captures
+    captures.add([visit_of(3), visit_of(4, got=bytes(50_000))])
+    assert 4 not in captures and 3 in captures
 
 
 def test_only_harmless_headers_are_shown():
@@ -87,7 +89,7 @@ def test_only_harmless_headers_are_shown():
 
 def test_headers_of_the_session_are_shown_and_repeats_are_kept():
     captures = Captures(1 << 20, shown=frozenset(["x-my-chat"]))
-    captures.add(visit_of(headers={"X-My-Chat": "7"}, answered=[("Link", "a"), ("Link", "b")]))
+    captures.add([visit_of(headers={"X-My-Chat": "7"}, answered=[("Link", "a"), ("Link", "b")])])
     assert captures.get(1)["req_headers"]["X-My-Chat"] == "7" and captures.get(1)["resp_headers"]["Link"] == "a, b"
 
 
@@ -125,3 +127,13 @@ def test_what_cannot_be_read_is_left_out():
 def test_a_long_answer_is_cut_and_says_so():
     found = captures_of(visit_of(got=bytes(3 << 20)), max_bytes=8 << 20).get(1)
     assert len(body(found, "resp_body")) < 3 << 20 and found["resp_truncated"] and found["resp_bytes"] == 3 << 20
+
+
+def test_of_many_at_once_the_newest_are_kept():
+    captures = Captures(4 * 7000, shown=frozenset())
+    captures.add([visit_of(1)])
+    captures.add([visit_of(number) for number in range(2, 12)])
+    assert [number for number in range(1, 12) if number in captures] == list(range(12 - len(captures), 12))
+    assert 1 <= len(captures) <= 4 and captures.held_bytes <= 4 * 7000
+    captures.add([visit_of(20)])
+    assert 20 in captures and 8 not in captures and captures.held_bytes <= 4 * 7000
