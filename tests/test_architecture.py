@@ -36,7 +36,7 @@ WEB_NEVER = {"_thread", "multiprocessing", "queue", "select", "selectors", "sign
              "sqlite3", "ssl", "subprocess", "threading"}
 # What web calls in runtime instead of being handed it.
 WEB_CALLS = {"llamaswap.runtime.relay": "step 6 of a request: moves bytes between the two objects it is given",
-             "llamaswap.runtime.threads": "wsgi runs waitress in a thread, and spawn() is the one way to start one"}
+             "llamaswap.runtime.threads": "spawn() for waitress in wsgi, once() for what many ask for at the same time"}
 # Imports inside functions: hardware that may be absent, and sub-commands whose price only their users should pay.
 LATE_IMPORTS = {"runtime/nvml.py": {"ctypes", "pynvml"}, "cli.py": None,
                 "control.py": {"llamaswap.runtime.metrics"}}

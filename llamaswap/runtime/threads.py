@@ -1,4 +1,4 @@
-"""The ways to start a thread.
+"""The ways to start a thread, and the way for many to do a thing once.
 
 A thread that dies quietly leaves a crippled program behind (exit code 0, port open, nothing served), so every thread
 runs under the same rule: what escapes it is logged, and when the thread was vital the program begins to shut down.
@@ -8,12 +8,13 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, List, Optional, Tuple, TypeVar
 
 log = logging.getLogger(__name__)
 
 LINGER = 1.0                 # seconds for which an idle thread of a crew waits for more
 
+T = TypeVar("T")
 Work = Callable[[], Any]
 
 
@@ -23,6 +24,20 @@ def spawn(name: str, run: Callable[..., Any], *args: Any,
     thread = _make(name, run, args, on_crash)
     thread.start()
     return thread
+
+
+def once(make: Callable[[], T]) -> Callable[[], T]:
+    """`make`, but called at the first use only; who comes meanwhile waits. When it raises, the next one tries."""
+    lock = threading.Lock()
+    made: List[T] = []
+
+    def get() -> T:
+        if not made:
+            with lock:
+                if not made:
+                    made.append(make())
+        return made[0]
+    return get
 
 
 class Crew:

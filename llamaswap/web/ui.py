@@ -10,13 +10,13 @@ import gzip
 import hashlib
 import posixpath
 import re
-import threading
 from typing import Dict, NamedTuple, Optional
 from urllib.parse import quote
 
 from llamaswap.core.faults import ClientFault
 from llamaswap.core.headers import Fields, Headers
 from llamaswap.core.messages import Request, Response
+from llamaswap.runtime.threads import once
 from llamaswap.web.assets import read_asset
 
 INDEX = "index.html"
@@ -50,16 +50,13 @@ class Pages:
     def __init__(self) -> None:
         # Filled at first use and kept: an upgrade of the program on disk must not mix two versions of the pages.
         self._pages: Dict[str, Page] = {}
-        self._build = ""
-        self._lock = threading.Lock()    # a hundred followers that ask for the build at once read the files once
+        # A hundred followers that ask at once do not read all files a hundred times.
+        self._build = once(lambda: _digest(assets()))
 
     @property
     def build(self) -> str:
         """The digest of everything that the index page leads to."""
-        if not self._build:
-            with self._lock:
-                self._build = self._build or _digest(assets())
-        return self._build
+        return self._build()
 
     # --- redirects
 

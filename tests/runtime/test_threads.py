@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from llamaswap.runtime import threads
-from llamaswap.runtime.threads import Crew, spawn
+from llamaswap.runtime.threads import Crew, once, spawn
 from tests.http1.rig import nothing_leaks, wait_until
 
 
@@ -131,3 +131,26 @@ def test_a_system_without_threads_says_so(monkeypatch):
     monkeypatch.setattr(threads.threading.Thread, "start", refuse)
     with pytest.raises(RuntimeError):
         Crew("oar").start(lambda: None)
+
+
+def test_once_is_once_for_all_who_come_meanwhile():
+    calls, together, got = [], threading.Barrier(8), []
+
+    def make():
+        calls.append(1)
+        time.sleep(0.05)
+        if len(calls) == 1:
+            raise OSError("not yet")
+        return len(calls)
+    ask = once(make)
+
+    def come():
+        together.wait(10)
+        try:
+            got.append(ask())
+        except OSError:
+            got.append(0)
+    threads = [spawn(f"asker-{number}", come) for number in range(8)]
+    for thread in threads:
+        thread.join(10)
+    assert sorted(got) == [0, *[2] * 7] and ask() == 2 and len(calls) == 2
