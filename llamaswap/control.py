@@ -40,7 +40,7 @@ from llamaswap.web.sites import Site
 
 log = logging.getLogger("llamaswap")
 
-CONFIG_NOTICE = "config"
+CONFIG_NOTICE, STORE_NOTICE = "config", "store"
 MOST_ROWS_AT_ONCE = 50       # that are told to those who follow: ten times a second, to fifty of them
 
 
@@ -61,9 +61,10 @@ class Control:
         self._tally = Tally()
         self._histories = Histories(logs.tail)
         self._captures = Captures(config.capture_buffer << 20, shown=_session_names(config))
-        store = Store(config.store_path, max_rows_in_memory=config.metrics_max_in_memory,
-                      max_rows=config.store_max_rows, max_age_days=config.store_max_age_days)
-        self._recorder = Recorder(store, self._captures, self._tally, self._publish_rows,
+        self._store = Store(config.store_path, max_rows_in_memory=config.metrics_max_in_memory,
+                            max_rows=config.store_max_rows, max_age_days=config.store_max_age_days,
+                            on_fault=self._publish_notices)
+        self._recorder = Recorder(self._store, self._captures, self._tally, self._publish_rows,
                                   session_of=lambda request: self.inflight.session_of(request))
         self.inflight = Inflight(self._recorder.put, session_headers=lambda: self._site().config.session_id,
                                  is_capturing=lambda: self._captures.is_on,
@@ -126,6 +127,10 @@ class Control:
 
     def tell_reading(self) -> None:
         """The files have been read again; what is wrong with them is a notice until they are right."""
+        self._publish_notices()
+
+    def _publish_notices(self) -> None:
+        """Any thread."""
         self.hub.publish("notice", lambda: {"op": "snapshot", "notices": self._notices()})
 
     def tell_profile(self) -> None:
@@ -223,6 +228,18 @@ class Control:
             for _, profile in sorted(site.config.profiles.items())]}
 
     def _notices(self) -> List[Dict[str, Any]]:
+        return [*self._reading_notices(), *self._store_notices()]
+
+    def _store_notices(self) -> List[Dict[str, Any]]:
+        """While the file cannot be used, pages show less than there is."""
+        fault = self._store.fault
+        if not fault:
+            return []
+        return [{"id": STORE_NOTICE, "kind": STORE_NOTICE, "severity": "warning",
+                 "text": f"The file of finished requests cannot be used; they are in memory until it can. {fault}",
+                 "at": round(self._store.fault_epoch, 3)}]
+
+    def _reading_notices(self) -> List[Dict[str, Any]]:
         reading = self._reading()
         if reading.is_valid and not reading.problems:
             return []

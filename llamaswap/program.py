@@ -96,12 +96,15 @@ def run(options: argparse.Namespace, *, builtins: Mapping[str, str]) -> int:
     return program.serve()
 
 
-def load(options: argparse.Namespace, builtins: Mapping[str, str]) -> Loaded:
+def load(options: argparse.Namespace, builtins: Mapping[str, str], *, used_store: Optional[str] = None) -> Loaded:
+    """`used_store` is the path of a store that is open, and copes with whatever happens to its file."""
     if options.demo:
         return Loaded(build(demo_config(), os.environ, builtins=builtins), {})
     seen = signature_of(options.config, options.config_dir)
     built = load_config(options.config, options.config_dir, os.environ, builtins=builtins)
-    return Loaded(built.with_problems(store_problems(built.config)) if built.config is not None else built, seen)
+    if built.config is not None and built.config.store_path != used_store:
+        built = built.with_problems(store_problems(built.config))
+    return Loaded(built, seen)
 
 
 def demo_config() -> Dict[str, Any]:
@@ -285,7 +288,7 @@ class Program:
             return
         log.info("reloading configuration")
         self._notifier.reloading()
-        built, _ = load(self._options, self._builtins)
+        built, _ = load(self._options, self._builtins, used_store=self.config.store_path)
         for problem in built.problems:
             log.log(logging.ERROR if problem.is_error() else logging.WARNING, "%s", problem)
         if built.config is None:
@@ -304,6 +307,8 @@ class Program:
         self._set_up_logging(config)
         if config.admin_listen != before.admin_listen and not self._options.admin_listen:
             log.warning("adminListen takes effect at the next start")
+        if config.store_path != before.store_path:
+            log.warning("store.path takes effect at the next start")
         site = make_site(config, UpstreamPool)
         # First the models, then the names: no request may find a name whose model is not known yet.
         self._registry.reconfigure(config.models, _policy(config).evict, max_wait=config.max_wait,

@@ -53,6 +53,7 @@ BROAD_EXCEPT = {
     "runtime/threads.py:guarded": "the rule for every thread: log what escaped and, if vital, begin the shutdown",
     "runtime/connection.py:run": "connection thread: a defect costs this client its connection and nobody else",
     "runtime/connection.py:_answer": "connection thread: a defect in a handler is answered with 500",
+    "web/wsgi.py:_answered": "the same for whoever serves the control plane on its own address",
     "runtime/recorder.py:_record_waiting": "store writer: one odd request must not end the record of all others",
     "runtime/recorder.py:_answer_questions": "store writer: what a question raises belongs to whoever asked",
     "runtime/registry.py:_run_timer": "timer loop: one broken effect must not take the others' stops with it",

@@ -10,6 +10,7 @@ from llamaswap.control import Control
 from llamaswap.core.groups import Groups
 from llamaswap.core.headers import Headers
 from llamaswap.core.tree import Mark, Problem
+from llamaswap.runtime import store
 from llamaswap.runtime.current import Current
 from llamaswap.runtime.logs import LogBook
 from llamaswap.runtime.registry import Registry
@@ -138,6 +139,19 @@ def test_what_is_wrong_with_the_files_is_a_notice_until_it_is_right(make):
     assert notice["severity"] == "error" and "/etc/c.yaml:3:1" in notice["text"]
     rig.reading = rig.reading._replace(problems=[], is_valid=True)
     rig.control.tell_reading()
+    assert told(follower, "notice", lambda data: True) == {"op": "snapshot", "notices": []}
+
+
+def test_a_store_that_cannot_be_used_is_a_notice_until_it_can(make, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "RETRY_PAUSE", 0.0)
+    folder = tmp_path / "later"
+    rig = make(store={"path": str(folder / "activity.db")})
+    follower = rig.follow("notice")
+    notice, = told(follower, "notice", lambda data: data["notices"])["notices"]
+    assert (notice["id"], notice["severity"]) == ("store", "warning") and "unable to open" in notice["text"]
+    assert abs(notice["at"] - time.time()) < PATIENCE
+    folder.mkdir()
+    rig.visit().close()
     assert told(follower, "notice", lambda data: True) == {"op": "snapshot", "notices": []}
 
 

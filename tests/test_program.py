@@ -95,12 +95,28 @@ def test_profiles_are_chosen_and_kept(make):
 
 def test_a_reload_takes_over_what_can_be(make, capfd):
     program = make({"models": {}})
-    rewrite(program, {"models": {"new": demo()}, "logLevel": "debug", "adminListen": "127.0.0.1:1", "apiKeys": ["k"]})
+    rewrite(program, {"models": {"new": demo()}, "logLevel": "debug", "adminListen": "127.0.0.1:1", "apiKeys": ["k"],
+                      "store": {"path": str(Path(program._options.config).with_name("activity.db"))}})
     program.reload()
     assert logging.getLogger().level == logging.DEBUG and program._site().resolve("new").is_served
     assert bool(program._site().keyring)
     program._shut_down()
-    assert "adminListen takes effect at the next start" in capfd.readouterr().out
+    told = capfd.readouterr().out
+    assert "adminListen takes effect at the next start" in told and "store.path takes effect at the next start" in told
+
+
+def test_a_store_that_has_gone_stops_no_reload(make, tmp_path):
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    store = {"path": str(folder / "activity.db")}
+    program = make({"models": {}, "store": store})
+    folder.rmdir()
+    rewrite(program, {"models": {"new": demo()}, "store": store})
+    program.reload()
+    assert program._site().resolve("new").is_served
+    rewrite(program, {"models": {}, "store": {"path": str(folder / "other.db")}})
+    program.reload()
+    assert program._site().resolve("new").is_served and not program._reading.is_valid
 
 
 def test_a_reload_with_an_error_changes_nothing(make, capfd):

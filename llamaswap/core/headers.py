@@ -4,6 +4,7 @@ Values are str decoded as latin-1, so every byte survives the way through.
 """
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Collection, FrozenSet, Iterator, List, Optional, Tuple
 
 Fields = List[Tuple[str, str]]
@@ -18,6 +19,7 @@ _NOT_FORWARDED_TO_PEERS = _NOT_FORWARDED | {"host", "forwarded", "x-forwarded-ho
 _NOT_RETURNED = HOP_BY_HOP | {"content-length"}
 # A client may not make us drop these by naming them in Connection.
 _NOT_NAMEABLE = frozenset(("host", "content-type", "content-encoding", "content-length", "transfer-encoding"))
+_READABLE = frozenset(("gzip", "x-gzip", "deflate", "identity"))      # content codings that core/usage.py undoes
 _USUAL_CONNECTION = frozenset(("keep-alive", "Keep-Alive", "close"))
 
 
@@ -83,22 +85,37 @@ def _without(headers: Headers, unwanted: FrozenSet[str]) -> Fields:
 
 
 def forwarded(headers: Headers, client_ip: str, *, drop: Collection[str] = (), to_peer: bool = False,
-              upgrade: bool = False) -> Fields:
+              upgrade: bool = False, is_read: bool = False) -> Fields:
     """The request fields a model server or peer gets to see; framing is added by whoever sends them.
 
     `drop` holds lower-case names, for credentials that were meant for us. A peer learns neither our host nor who asked.
+    An answer that is going to be read on its way is asked for in codings that can be.
     """
     unwanted = _NOT_FORWARDED_TO_PEERS if to_peer else _NOT_FORWARDED
     passed = _without(headers, unwanted.union(drop) if drop else unwanted)
     if not to_peer:
         before = headers.get_all("x-forwarded-for")
         passed.append(("X-Forwarded-For", ", ".join([*before, client_ip]) if before else client_ip))
+    if is_read and "accept-encoding" in headers:
+        accepted = ", ".join(headers.get_all("accept-encoding"))
+        readable = readable_codings(accepted)
+        if readable != accepted:
+            passed = [field for field in passed if field[0].lower() != "accept-encoding"]
+            passed.append(("Accept-Encoding", readable))
     if "te" in headers and "trailers" in headers.tokens("te"):
         passed.append(("TE", "trailers"))
     if upgrade:
         passed.append(("Connection", "Upgrade"))
         passed.extend(("Upgrade", value) for value in headers.get_all("upgrade"))
     return passed
+
+
+@lru_cache(maxsize=64)
+def readable_codings(accepted: str) -> str:
+    """What can be undone of an Accept-Encoding; `identity` when that is nothing."""
+    items = accepted.split(",")
+    readable = [item.strip() for item in items if item.partition(";")[0].strip().lower() in _READABLE]
+    return accepted if len(readable) == len(items) else ", ".join(readable) or "identity"
 
 
 def returned(headers: Headers) -> Fields:

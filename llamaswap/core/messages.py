@@ -6,7 +6,7 @@ connection.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Iterable, Iterator, List, Optional, Protocol, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Protocol, Tuple, Union
 
 from llamaswap.core.headers import Headers
 
@@ -70,3 +70,8 @@ class Response:
     headers: Fields = field(default_factory=list)
     body: Union[bytes, Iterable[bytes]] = b""
     on_close: Optional[Callable[[], None]] = None
+
+
+def about(request: Request) -> Dict[str, Any]:
+    """The `extra` of a log line about it: programs find it by the same field as the line of the access log."""
+    return {"fields": {"request_id": request.id}}

@@ -29,7 +29,7 @@ from llamaswap.core.http1 import (
     parse_request,
     response_head,
 )
-from llamaswap.core.messages import Request, Response
+from llamaswap.core.messages import Request, Response, about
 from llamaswap.runtime.body import Body
 from llamaswap.runtime.hangup import Hangups, is_hung_up
 from llamaswap.runtime.wire import STALLED, Wire
@@ -341,7 +341,7 @@ class Connection:
         except ClientGone:
             raise
         except Exception:
-            log.exception("the handler of %s %s failed", request.method, request.path)
+            log.exception("the handler of %s %s failed", request.method, request.path, extra=about(request))
             response = self._fault_response(request, Fault("internal error"))
         if self.status:
             # Too late to say it: the answer this fault belongs to is already on its way.
@@ -354,12 +354,12 @@ class Connection:
         except ValueError:
             if self.status:
                 raise
-            log.exception("the answer to %s %s cannot be sent", request.method, request.path)
+            log.exception("the answer to %s %s cannot be sent", request.method, request.path, extra=about(request))
             self._send(request, self._fault_response(request, Fault("internal error")))
 
-    def _fault_response(self, request: Optional[Request], fault: Fault) -> Response:
+    def _fault_response(self, request: Request, fault: Fault) -> Response:
         if self.status:
-            log.warning("after the head of the answer was sent: %s", fault.message)
+            log.warning("after the head of the answer was sent: %s", fault.message, extra=about(request))
             return Response(fault.status)
         return self._service.fault_response(request, fault)
 
@@ -390,7 +390,8 @@ class Connection:
                         self.write(chunk(piece) if is_chunked else piece)
                         self.sent_bytes += len(piece)
             except Fault as fault:
-                log.warning("stream of %s %s broke off: %s", request.method, request.path, fault.message)
+                log.warning("stream of %s %s broke off: %s", request.method, request.path, fault.message,
+                            extra=about(request))
                 self.cut()
                 return
             if is_chunked:

@@ -72,6 +72,14 @@ class Visit:
         while self._held:
             self._held.pop().__exit__(None, None, None)
 
+    def take(self, lease: ContextManager[Any]) -> Any:
+        """Wait for this one from now on, and hold it."""
+        self.lease = self.hold(lease)
+        # order: who cancels looks for a lease after setting the flag, so one of the two always notices.
+        if self.is_cancelled:
+            self.lease.cancel(cancelled())
+        return self.lease
+
     def tap(self, piece: bytes) -> None:
         """A piece of the answer has been sent."""
         if not self.first_at:
@@ -83,6 +91,10 @@ class Visit:
         self.exchange = exchange
         self.status = exchange.status
         self.response_headers = exchange.headers
+        if exchange.is_event_stream:
+            self.is_stream = True        # whatever the request said; below /upstream nobody has looked
+        elif exchange.status == 101:
+            self.first_at = time.monotonic()      # what passes through a tunnel is not tapped
 
     def end_answer(self, outcome: Any) -> None:
         """`outcome` is relay's."""
@@ -119,7 +131,7 @@ class Visit:
             self.queue_seconds, self.load_seconds = lease.queue_seconds, lease.load_seconds
         self.let_go()
         if self.is_cancelled and self.outcome != OK:
-            self.outcome = CANCELLED
+            self.outcome, self.why = CANCELLED, cancelled().message
         self._inflight.end(self)
 
     # --- any thread --------------------------------------------------------------------------------------------------
@@ -129,7 +141,7 @@ class Visit:
         self.is_cancelled = True
         lease, exchange = self.lease, self.exchange
         if exchange is not None:
-            exchange.abort()
+            exchange.abort(cancelled())
         elif lease is not None:
             lease.cancel(cancelled())
 

@@ -14,6 +14,7 @@ from typing import Any, Callable, Deque, List, Optional, Protocol, Sequence, Set
 
 from llamaswap.core.activity import ERROR, OK, Row
 from llamaswap.core.faults import Refused
+from llamaswap.core.messages import about
 from llamaswap.core.usage import Usage, error_text, extract
 from llamaswap.runtime.captures import Captures
 from llamaswap.runtime.inflight import Visit
@@ -169,7 +170,7 @@ class Recorder:
                     seen.add(visit.id)
             except Exception:
                 # One request in a form nobody thought of must not end the record of all others.
-                log.exception("request %s could not be recorded", visit.request.id)
+                log.exception("request %s could not be recorded", visit.request.id, extra=about(visit.request))
         if not rows:
             return
         self._captures.add(recorded)

@@ -18,7 +18,7 @@ from typing import Callable, Iterator, Optional, Sequence, Tuple
 from llamaswap.core.faults import UpstreamFault
 from llamaswap.core.headers import Fields, Headers, returned
 from llamaswap.core.http1 import CHUNKED, LAST_CHUNK, UNTIL_CLOSE, chunk, response_head
-from llamaswap.core.messages import Request
+from llamaswap.core.messages import Request, about
 from llamaswap.runtime.connection import ClientGone, Connection
 from llamaswap.runtime.upstream import SILENCE, Exchange
 from llamaswap.runtime.wire import STALLED, Wire
@@ -168,7 +168,8 @@ class _Relay:
         if _takes_events(self._exchange) and self._request.method != "HEAD":
             with suppress(ClientGone):
                 self.connection.write(self._interjected(error_event(fault)))
-        log.info("answer to %s %s broken off: %s", self._request.method, self._request.path, self._outcome.why)
+        log.info("answer to %s %s broken off: %s", self._request.method, self._request.path, self._outcome.why,
+                 extra=about(self._request))
 
     def _interjected(self, event: bytes) -> bytes:
         exchange = self._exchange

@@ -2,7 +2,8 @@
 
 Used by one thread, the recorder's, which also opens it; SQLite itself refuses any other. Nothing a disk does reaches
 the caller: when the file cannot be used, rows go to memory, `fault` says why and the log says so once; the file is
-tried again later, and what was kept meanwhile moves into it.
+tried again later and at the end, and what was kept meanwhile moves into it. A file that somebody has moved or deleted
+is made anew.
 """
 from __future__ import annotations
 
@@ -55,19 +56,23 @@ _TROUBLE = (sqlite3.Error, Unusable, OSError, ValueError, OverflowError)
 
 
 class Store:
-    """`path` None keeps to memory. A limit of 0 is none, but for the rows in memory."""
+    """`path` None keeps to memory. A limit of 0 is none, but for the rows in memory. `on_fault` is called when `fault`,
+    which anybody may read, has come, gone or become another."""
 
     def __init__(self, path: Optional[str], *, max_rows_in_memory: int = ROWS_IN_MEMORY, max_rows: int = 1_000_000,
-                 max_age_days: int = 90) -> None:
+                 max_age_days: int = 90, on_fault: Callable[[], Any] = lambda: None) -> None:
         self._path = path
+        self._on_fault = on_fault
         self.reconfigure(max_rows_in_memory=max_rows_in_memory, max_rows=max_rows, max_age_days=max_age_days)
         self._db: Optional[sqlite3.Connection] = None
         self._is_file = False
+        self._identity: Optional[Tuple[int, int]] = None      # of the file in use: device and inode
         self._count = 0                  # rows in the table
         self._retry_at = self._upkeep_at = math.inf
         self._refused = 0                # rows whose number was taken
         self._said = ""                  # of which fault the log knows
         self.fault = ""                  # why the file is not in use
+        self.fault_epoch = 0.0           # since when
 
     def __repr__(self) -> str:
         return f"Store({self.state}, {self._count} rows)"
@@ -95,6 +100,7 @@ class Store:
             self._complain()
 
     def close(self) -> None:
+        self.retry()      # what memory holds would be lost now
         db, self._db = self._db, None
         if db is not None:
             _close(db)
@@ -112,6 +118,7 @@ class Store:
         if self._is_file:
             self._said = ""
             log.info("the activity file %s is in use again", self._path)
+            self._on_fault()
         return self._is_file
 
     def _try_file(self) -> bool:
@@ -133,7 +140,30 @@ class Store:
                 _close(db)
             return False
         self._db, self._is_file, self.fault, self._retry_at = db, True, "", math.inf
+        self._identity = self._find_identity()
         return True
+
+    def _find_identity(self) -> Optional[Tuple[int, int]]:
+        """None when there is no such file."""
+        try:
+            found = os.stat(self._path or "")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError:
+            return self._identity      # nobody can tell, and SQLite goes on writing
+        return found.st_dev, found.st_ino
+
+    def _begin_anew(self) -> None:
+        """SQLite would go on writing, without a complaint, into a file that nobody will ever find."""
+        log.warning("the activity file %s was moved or deleted; a new one is begun", self._path)
+        # order: the old file's log has the name that the new one's will have. Closing alone would not empty it into a
+        # file that is elsewhere by now, and that file would lack its last rows.
+        if self._db is not None:
+            _checkpoint(self._db)
+            _close(self._db)
+        if not self._try_file():
+            self._use_memory()
+            self._complain()
 
     def _use_memory(self) -> None:
         self._db = sqlite3.connect(":memory:", isolation_level=None)
@@ -154,8 +184,9 @@ class Store:
     def _complain(self) -> None:
         """Once for each reason, however often the file is tried."""
         if self.fault != self._said:
-            self._said = self.fault
+            self._said, self.fault_epoch = self.fault, time.time()
             log.warning("the activity file %s cannot be used, the history is in memory: %s", self._path, self.fault)
+            self._on_fault()
 
     def _run(self, work: Callable[[sqlite3.Connection], T], nothing: T) -> T:
         """Do it in the file or, if that fails, in memory; `nothing` when it cannot be done at all."""
@@ -195,6 +226,8 @@ class Store:
     def add(self, rows: Sequence[Row]) -> None:
         if time.monotonic() >= self._retry_at:
             self.retry()
+        if rows and self._is_file and self._find_identity() != self._identity:
+            self._begin_anew()
         if time.monotonic() >= self._upkeep_at:
             self.prune()
         if rows:
@@ -316,6 +349,13 @@ class Store:
 
     def _all(self) -> List[Row]:
         return self._run(lambda db: read_rows(db, "ORDER BY id", []), [])
+
+
+def _checkpoint(db: sqlite3.Connection) -> None:
+    try:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.Error as fault:
+        log.debug("activity: %s", fault)
 
 
 def _close(db: sqlite3.Connection) -> None:

@@ -68,6 +68,7 @@ class Exchange:
     _wire: Optional[Wire] = None
     _watch: Optional[ContextManager[Any]] = None
     _is_aborted = False
+    _fault: Optional[UpstreamFault] = None      # what whoever aborted it wants to be told of it
     _is_client_gone = False
     _is_patient = False
     _is_sent = False
@@ -105,9 +106,10 @@ class Exchange:
 
     # -- any thread ---------------------------------------------------------------------------------------------------
 
-    def abort(self) -> None:
+    def abort(self, fault: Optional[UpstreamFault] = None) -> None:
         with self._lock:
             self._is_aborted = True
+            self._fault = self._fault or fault
             wire = self._wire
         if wire is not None:
             wire.abort()
@@ -360,7 +362,7 @@ class Exchange:
     def _abort_fault(self) -> Exception:
         if self._is_client_gone:
             return ClientGone()
-        return UpstreamFault("the request was aborted", code="aborted")
+        return self._fault or UpstreamFault("the request was aborted", code="aborted")
 
     def _cut_short(self) -> Exception:
         if self._is_aborted:

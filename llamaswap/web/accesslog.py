@@ -10,6 +10,7 @@ from llamaswap.core.messages import Request
 log = logging.getLogger(__name__)
 
 _QUIET = ("/wol-health", "/api/performance", "/metrics")      # asked every few seconds by machines
+_PAGES = "/ui/"               # each visit takes dozens of files, which say nothing when they are there
 _UNPRINTABLE = re.compile(r'[^ !#-~]')
 
 
@@ -41,6 +42,8 @@ class AccessLog:
 
     def __call__(self, request: Request, status: int, sent_bytes: int, seconds: float) -> None:
         if not log.isEnabledFor(logging.INFO) or request.path.startswith(_QUIET):
+            return
+        if status in (200, 304) and request.path.startswith(_PAGES) and not log.isEnabledFor(logging.DEBUG):
             return
         agent = request.headers.get("user-agent") or ""
         protocol = "HTTP/1.1" if request.version[1] else "HTTP/1.0"

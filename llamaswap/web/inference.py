@@ -178,8 +178,8 @@ class Inference:
             raise ClientFault(refusal, status=409, code="conflict")
 
         def pass_on(visit: Visit) -> None:
-            visit.model = model.id
-            visit.lease = visit.hold(self._registry.lease(model.id, counted=counted, may_start=may_start))
+            visit.model, visit.priority = model.id, site.config.priority.get(model.id, 0)
+            visit.take(self._registry.lease(model.id, counted=counted, may_start=may_start))
             self._wait(visit)
             self._relay(visit, site, call)
         return self._visit(request, call.path, model.id, pass_on)
@@ -195,7 +195,7 @@ class Inference:
         visit.priority = site.config.priority.get(model.id, 0)
         if not counted:
             visit.let_go()      # it holds nothing, neither of the model nor of a selector
-        lease = visit.lease = visit.hold(self._registry.lease(model.id, counted=counted))
+        lease = visit.take(self._registry.lease(model.id, counted=counted))
         if not lease.is_granted and call.stream and wants_loading_stream(model, call.path):
             return self._loading_stream(visit, site, model, call)
         self._wait(visit)
@@ -215,8 +215,8 @@ class Inference:
         """After the process of the first lease has died; what is left of that one is given back."""
         visit.lease.cancel()
         visit.exchange = None
-        visit.lease = visit.hold(self._registry.lease(model.id, counted=_is_counted(visit.request, model)))
-        return visit.lease
+        lease: Lease = visit.take(self._registry.lease(model.id, counted=_is_counted(visit.request, model)))
+        return lease
 
     def _loading_stream(self, visit: Visit, site: Site, model: Model, call: Call) -> Response:
         leases = [visit.lease]
@@ -245,7 +245,7 @@ class Inference:
     def _exchange(self, visit: Visit, site: Site, call: Call) -> Exchange:
         request, process = visit.request, visit.lease.process
         headers = forwarded(request.headers, request.client_ip, drop=CREDENTIAL_HEADERS if site.keyring else (),
-                            upgrade=request.is_websocket)
+                            upgrade=request.is_websocket, is_read=_is_read(request, call))
         if "x-request-id" not in request.headers:
             headers.append(("X-Request-Id", request.id))
         return _converse(visit, process.pool, process.endpoint, call, headers)
@@ -265,7 +265,7 @@ class Inference:
         key, request = link.peer.api_key, visit.request
         # Without keys of ours or one for the peer, what the client sends is meant for the peer.
         headers = forwarded(request.headers, request.client_ip, to_peer=True, upgrade=request.is_websocket,
-                            drop=CREDENTIAL_HEADERS if key or site.keyring else ())
+                            drop=CREDENTIAL_HEADERS if key or site.keyring else (), is_read=_is_read(request, call))
         if key:
             headers += [("Authorization", f"Bearer {key}"), ("x-api-key", key)]
         if "x-request-id" not in request.headers:
@@ -335,6 +335,11 @@ def _respond(visit: Visit, exchange: Exchange, origins: Origins, *, is_page_of_m
         if not (has_own and origins.is_any):
             extra += origins.fields(request)
     visit.end_answer(relay.respond(request, exchange, tap=visit.tap, extra_headers=extra))
+
+
+def _is_read(request: Request, call: Call) -> bool:
+    """Whether the answer may tell of tokens. A model's own pages are its own business."""
+    return call.body is not None or request.method == "POST"
 
 
 def _is_counted(request: Request, model: Model) -> bool:

@@ -6,7 +6,7 @@ import logging
 from typing import Any, Callable, Optional
 
 from llamaswap.core.faults import ClientFault
-from llamaswap.core.messages import Request, Response
+from llamaswap.core.messages import Request, Response, about
 from llamaswap.web.replies import json_response
 from llamaswap.web.sites import Site
 
@@ -35,7 +35,7 @@ class Profiles:
         except KeyError:
             raise ClientFault(f'profile "{name}" not found', status=404, code="not_found") from None
         if has_changed:
-            log.info('active profile changed to "%s"', name or "")
+            log.info('active profile changed to "%s"', name or "", extra=about(request))
         return json_response({"active": name})
 
 

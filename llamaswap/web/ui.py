@@ -90,7 +90,7 @@ class Pages:
             raise _not_found()
         # Relative, so that it holds under whatever path a proxy put us.
         up = "../" * rest.count("/") or "./"
-        return Response(302, [("Location", f"{up}#/{quote(rest, safe='/')}")])
+        return Response(302, [("Location", f"{up}#/{quote(rest, safe='/', errors='surrogateescape')}")])
 
     def _serve(self, request: Request, name: str, cache: str) -> Response:
         page = self._pages.get(name) or self._load(name)

@@ -5,6 +5,7 @@ back. Waitress gives every answer a thread until it ends, so the streams that br
 """
 from __future__ import annotations
 
+import logging
 import time
 from http import HTTPStatus
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
@@ -16,9 +17,11 @@ import waitress.wasyncore
 
 from llamaswap.core.faults import ClientFault, Fault
 from llamaswap.core.headers import Headers
-from llamaswap.core.messages import Request, Response
+from llamaswap.core.messages import Request, Response, about
 from llamaswap.runtime.threads import spawn
 from llamaswap.web.errors import fault_response
+
+log = logging.getLogger(__name__)
 
 THREADS = 32
 CONNECTION_LIMIT = 256
@@ -36,11 +39,7 @@ def application(handle: Handle, on_done: Optional[OnDone] = None) -> Application
 
     def app(environ: Dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         request, begun = _request(environ), time.monotonic()
-        try:
-            response = handle(request)
-            assert response is not None, f"{request.path} relays and cannot be served here"
-        except Fault as fault:
-            response = fault_response(request, fault)
+        response = _answered(handle, request)
         body = response.body
         headers = list(response.headers)
         if isinstance(body, bytes):
@@ -56,6 +55,19 @@ def application(handle: Handle, on_done: Optional[OnDone] = None) -> Application
         return pieces
 
     return app
+
+
+def _answered(handle: Handle, request: Request) -> Response:
+    try:
+        response = handle(request)
+    except Fault as fault:
+        return fault_response(request, fault)
+    except Exception:
+        # As on the main listener. A WSGI server would log the path as it was sent, line ends and all.
+        log.exception("the handler of %s %s failed", request.method, request.path, extra=about(request))
+        return fault_response(request, Fault("internal error"))
+    assert response is not None, f"{request.path} relays and cannot be served here"
+    return response
 
 
 class _Pieces:

@@ -1,6 +1,8 @@
 """The multi-dict, and what passes through a proxy."""
 from __future__ import annotations
 
+import pytest
+
 from llamaswap.core.headers import Headers, forwarded, returned
 
 
@@ -39,6 +41,17 @@ def test_forwarding_to_a_peer_tells_it_nothing_about_us():
     headers = Headers([("Host", "me"), ("X-Forwarded-For", "1.1.1.1"), ("X-Forwarded-Host", "h"), ("Forwarded", "f"),
                        ("X-Forwarded-Proto", "http"), ("Origin", "o"), ("User-Agent", "u")])
     assert names(forwarded(headers, "3.3.3.3", to_peer=True)) == ["Origin", "User-Agent"]
+
+
+@pytest.mark.parametrize("sent, seen", [
+    (["gzip, deflate"], ["gzip, deflate"]), (["GZIP;q=0.5,identity"], ["GZIP;q=0.5,identity"]),
+    (["gzip, deflate, br, zstd"], ["gzip, deflate"]), (["br;q=1", "gzip;q=0.2 , zstd"], ["gzip;q=0.2"]),
+    (["br"], ["identity"]), (["*"], ["identity"]), ([""], ["identity"]), ([], [])])
+def test_an_answer_that_is_read_comes_in_a_coding_that_can_be(sent, seen):
+    headers = Headers([("accept-encoding", value) for value in sent] + [("A", "1")])
+    for to_peer in (False, True):
+        assert Headers(forwarded(headers, "", is_read=True, to_peer=to_peer)).get_all("accept-encoding") == seen
+    assert Headers(forwarded(headers, "")).get_all("accept-encoding") == sent
 
 
 def test_an_upgrade_passes_when_it_is_one():

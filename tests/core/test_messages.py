@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 
 from llamaswap.core.headers import Headers
-from llamaswap.core.messages import Request, Response
+from llamaswap.core.messages import Request, Response, about
 
 
 @pytest.mark.parametrize("fields, expected", [
@@ -23,6 +23,11 @@ def test_what_a_websocket_request_is(fields, expected):
 def test_a_request_does_not_print_its_connection():
     request = Request("GET", "/", "/", "", (1, 1), Headers([]), body=None, connection="secret")
     assert "secret" not in repr(request)
+
+
+def test_a_log_line_about_a_request_names_it():
+    request = Request("GET", "/", "/", "", (1, 1), Headers([]), body=None, id="r-1")
+    assert about(request) == {"fields": {"request_id": "r-1"}}
 
 
 def test_answers_do_not_share_their_defaults():

@@ -18,6 +18,7 @@ from tests.support.program import PATIENCE, Answer, Program, await_true, chat, d
 def program():
     models = {
         "slow": demo("--startup-delay", "0.9", sendLoadingState=True),
+        "pondering": demo("--startup-delay", "0.3", "--prefill-delay", "20", sendLoadingState=True),
         "quiet": demo("--startup-delay", "0.3"),
         "failing": demo("--startup-delay", "0.2", "--exit-at-start", "3", sendLoadingState=True),
         "missing": {"cmd": "/nowhere/engine --port ${PORT} --api-key hidden"},
@@ -70,6 +71,17 @@ def test_the_loading_stream_tells_and_then_answers(program):
     assert "llamaswap loading model: slow" in told and "Done! (" in told
     text = "".join(each["choices"][0]["delta"].get("content") or "" for each in found[:-1] if each["choices"])
     assert text == "You said: hello" and found[-1] == "[DONE]"
+
+
+def test_a_cancel_between_the_loading_stream_and_its_answer(program):
+    pending = Pending(program, "POST", "/v1/chat/completions", chat("pondering", stream=True))
+    number = await_true(lambda: [each["id"] for each in program.ask("GET", "/api/inflight").json()["requests"]
+                                 if each["model"] == "pondering" and each["phase"] == "prompt"])[0]
+    assert program.ask("POST", f"/api/inflight/{number}/cancel").status == 200
+    *_, error, done = events(pending.answer().body)
+    assert error["error"]["code"] == "cancelled" and done == "[DONE]"
+    row = await_true(lambda: program.ask("GET", f"/api/metrics/activity?min_id={number}").json()["data"])[-1]
+    assert (row["outcome"], row["resp_status_code"]) == ("cancelled", 502) and "by the operator" in row["error_msg"]
 
 
 @pytest.mark.parametrize("path, body", [

@@ -31,14 +31,14 @@ class FakeLease:
 
 
 class FakeExchange:
-    status = 200
     headers = Headers([("Content-Type", "text/event-stream")])
 
-    def __init__(self):
-        self.is_aborted = False
+    def __init__(self, status=200, *, is_event_stream=False):
+        self.status, self.is_event_stream = status, is_event_stream
+        self.aborted_with = None
 
-    def abort(self):
-        self.is_aborted = True
+    def abort(self, fault):
+        self.aborted_with = fault
 
 
 class Held:
@@ -122,10 +122,21 @@ def test_cancelled_while_answering():
     visit, exchange = open_one(inflight), FakeExchange()
     visit.lease = FakeLease()
     visit.begin_answer(exchange)
-    assert inflight.cancel(visit.id) and exchange.is_aborted and visit.lease.cancelled_with is None
+    assert inflight.cancel(visit.id) and visit.lease.cancelled_with is None
+    assert exchange.aborted_with.code == "cancelled"
     visit.end_answer(Outcome(200, why="aborted"))
     visit.close()
-    assert visit.outcome == "cancelled"
+    assert visit.outcome == "cancelled" and "by the operator" in visit.why
+
+
+def test_cancelled_before_there_was_anything_to_cancel():
+    inflight, log = make(), []
+    visit, lease = open_one(inflight), FakeLease(Progress("loading", 1, "loading", 0.0))
+    assert inflight.cancel(visit.id)
+    held = Held(log, lease)
+    assert visit.take(held) is visit.lease is lease and lease.cancelled_with.code == "cancelled"
+    visit.close()
+    assert len(log) == 2 and visit.outcome == "cancelled"
 
 
 def test_a_cancel_that_comes_too_late_changes_nothing():
@@ -156,6 +167,15 @@ def test_phases_as_others_see_them():
     seen = visit.live()
     assert (seen["phase"], seen["tokens"], seen["resp_bytes"]) == ("generating", 1, 9) and seen["ttft_ms"] >= 0
     assert visit.phase == "generating" and inflight.snapshot()[0]["id"] == visit.id
+
+
+def test_what_the_answer_shows_of_itself():
+    """Below /upstream nobody has looked into the request, and of a tunnel nothing is seen after its head."""
+    stream, tunnel = open_one(make()), open_one(make())
+    stream.begin_answer(FakeExchange(is_event_stream=True))
+    tunnel.begin_answer(FakeExchange(101))
+    assert (stream.is_stream, stream.phase, tunnel.is_stream, tunnel.phase) == (True, "prompt", False, "generating")
+    assert tunnel.live()["ttft_ms"] >= 0
 
 
 def test_sessions():

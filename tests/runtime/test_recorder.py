@@ -27,6 +27,7 @@ ANSWER = json.dumps({"choices": [], "usage": {"prompt_tokens": 7, "completion_to
 class FakeExchange:
     def __init__(self, status=200, kind="application/json", encoding=""):
         self.status = status
+        self.is_event_stream = kind == "text/event-stream"
         self.headers = Headers([("Content-Type", kind), *([("Content-Encoding", encoding)] if encoding else [])])
 
 
@@ -156,6 +157,7 @@ def test_one_request_that_cannot_be_recorded_does_not_stop_the_others(rig, caplo
     broken.close()
     rig.visit().close()
     assert [row.id for row in rig.rows()] == [2] and "could not be recorded" in caplog.text
+    assert caplog.records[0].fields == {"request_id": "id-1"}
 
 
 def test_what_waits_is_recorded_at_the_end(make, tmp_path):

@@ -221,12 +221,16 @@ def test_a_request_to_a_ready_model_leaves_no_garbage(make):
     assert registry.load("a").wait(PATIENCE)
     gc.collect()
     gc.disable()
+
+    def held():
+        return [thing for thing in gc.get_objects() if isinstance(thing, (Lease, Ticket))]
+    before = held()      # by threads of other tests that have not quite ended
     try:
         for _request in range(100):
             with registry.lease("a") as lease:
                 lease.wait()
         del lease
-        assert not [thing for thing in gc.get_objects() if isinstance(thing, (Lease, Ticket))]
+        assert len(held()) <= len(before)
     finally:
         gc.enable()
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import threading
 import time
@@ -219,7 +220,8 @@ def error_in(raw):
     b"fff\r\ndata: 1\n\ndata: {",                 # inside a long chunk
     b"14\r\ndata: 1\n\ndata: {",                  # inside a chunk too short for the error
 ])
-def test_a_cut_event_stream_says_so_and_is_not_finished(partial):
+def test_a_cut_event_stream_says_so_and_is_not_finished(partial, caplog):
+    caplog.set_level(logging.INFO)
     with rig(once(chunked_head(SSE) + partial)) as r, r.talk() as client:
         client.send(get()).head()
         raw = client.rest()
@@ -228,6 +230,7 @@ def test_a_cut_event_stream_says_so_and_is_not_finished(partial):
         assert error_in(body)["code"] == "upstream_closed"
         assert b"0\r\n\r\n" not in raw and b"[DONE]" not in raw
         assert not r.outcomes[0].complete and "cut" in r.outcomes[0].why
+    assert [record.fields for record in caplog.records if "broken off" in record.getMessage()] == [{"request_id": ""}]
 
 
 @pytest.mark.parametrize("answer", [

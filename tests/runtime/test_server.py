@@ -128,13 +128,16 @@ def test_a_body_over_the_limit():
             assert client.answer()[0] == 413
 
 
-def test_faults_become_answers_and_the_connection_goes_on():
+def test_faults_become_answers_and_the_connection_goes_on(caplog):
     faults = [ClientFault("no"), Refused("later", retry_after=1), Fault("us"), ValueError("bug")]
 
     def fail(request):
+        request.id = f"r-{request.query}"
         raise faults[int(request.query)]
     with rig(handle=fail) as r, r.talk() as client:
         assert [client.send(get(f"/?{n}")).answer()[0] for n in range(4)] == [400, 503, 500, 500]
+    assert [(each.getMessage(), each.fields) for each in caplog.records if each.exc_info] == [
+        ("the handler of GET / failed", {"request_id": "r-3"})]
 
 
 def test_deeply_nested_json_is_survived():
@@ -182,7 +185,7 @@ def test_streams_are_flushed_piece_by_piece():
 
 @pytest.mark.parametrize("error", [Fault("late"), ValueError("late")])
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
-def test_a_stream_that_fails_is_not_finished(error, version):
+def test_a_stream_that_fails_is_not_finished(error, version, caplog):
     closed = []
 
     def pieces():
@@ -195,6 +198,8 @@ def test_a_stream_that_fails_is_not_finished(error, version):
         else:
             assert client.rest().endswith(b"3\r\nabc\r\n")
         assert wait_until(lambda: closed == [1])
+    told = [each.fields for each in caplog.records if "broke off" in each.getMessage()]
+    assert told == ([{"request_id": ""}] if isinstance(error, Fault) else [])
 
 
 def test_a_stream_whose_client_left_is_closed():

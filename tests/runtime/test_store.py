@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sqlite3
 import time
 
@@ -239,6 +240,43 @@ def test_a_missing_directory_that_is_made_later(opened, tmp_path, monkeypatch, c
     assert ids(store) == [first + 1, first, 2, 1] and store.last_id() == first + 1
 
 
+@pytest.mark.parametrize("how", ["deleted", "moved", "replaced"])
+def test_a_file_that_is_moved_or_deleted_is_made_anew(opened, path, caplog, how):
+    fill(path)
+    store = opened(path)
+    store.add([row(3)])
+    if how == "deleted":
+        for name in os.listdir(os.path.dirname(path)):
+            os.unlink(os.path.join(os.path.dirname(path), name))
+    else:
+        os.rename(path, path + ".old")
+    if how == "replaced":
+        fill(path)
+    with caplog.at_level(logging.INFO):
+        store.add([row(4)])
+        store.add([row(5)])
+    expected = [5, 4, 2, 1] if how == "replaced" else [5, 4]
+    assert ids(store) == expected and store.state == "file" and len(caplog.records) == 1
+    store.close()
+    assert ids(opened(path)) == expected
+    if how == "moved":
+        assert ids(opened(path + ".old")) == [3, 2, 1]
+
+
+def test_a_directory_that_is_deleted(opened, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "RETRY_PAUSE", 0.0)
+    path = str(tmp_path / "sub" / "x.db")
+    os.mkdir(os.path.dirname(path))
+    store = opened(path)
+    store.add([row(1)])
+    shutil.rmtree(os.path.dirname(path))
+    store.add([row(2)])
+    assert store.state.startswith("memory: ") and ids(store) == [2]
+    os.mkdir(os.path.dirname(path))
+    store.add([row(3)])
+    assert store.state == "file" and ids(store) == [3, 2]
+
+
 def test_a_path_that_is_none(opened):
     for path in ("a\0b", "/proc/nothing/x.db", "/dev/null/x"):
         store = opened(path)
@@ -310,6 +348,19 @@ def test_a_locked_file(opened, path, monkeypatch):
     other.execute("COMMIT")
     other.close()
     assert store.retry() and ids(store) == [3, 2, 1]
+
+
+def test_at_the_end_the_file_is_tried_once_more(opened, path, monkeypatch):
+    monkeypatch.setattr(module, "BUSY_TIMEOUT", 0.05)
+    fill(path)
+    store = opened(path)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    store.add([row(3)])
+    other.execute("COMMIT")
+    other.close()
+    store.close()
+    assert ids(opened(path)) == [3, 2, 1]
 
 
 def test_a_row_that_nobody_can_store_costs_the_others_nothing(opened, caplog):

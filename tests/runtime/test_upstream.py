@@ -240,6 +240,16 @@ def test_aborting_from_another_thread_at_any_moment():
         reading.abort()
 
 
+def test_whoever_aborts_it_says_what_is_told_of_it():
+    with pool(lambda talk, number: talk.rest()) as p:
+        exchange = p.open()
+        exchange.abort(UpstreamFault("enough", code="cancelled"))
+        exchange.abort()
+        with pytest.raises(UpstreamFault, match="enough") as caught:
+            exchange.begin("GET", "/", HOST)
+        assert caught.value.code == "cancelled"
+
+
 def test_read_all_is_bounded():
     with pool(echo) as p, p.exchange("POST", "/", HOST, b"x" * 100) as exchange, pytest.raises(UpstreamFault):
         exchange.read_all(50)

@@ -91,7 +91,7 @@ class FakePool:
     def open(self, client: Any) -> FakePool:
         return self
 
-    def abort(self) -> None:
+    def abort(self, fault: Optional[UpstreamFault] = None) -> None:
         pass
 
     def begin(self, method: str, target: str, headers: Any, body: Any = b"") -> Any:

@@ -12,9 +12,9 @@ from llamaswap.web.accesslog import AccessLog, Line
 from tests.support.asked import asked
 
 
-def logged(caplog, target, *, seconds=0.0123, headers=None):
-    caplog.set_level(logging.INFO)
-    AccessLog()(asked("GET", target, headers=headers), 200, 42, seconds)
+def logged(caplog, target, *, seconds=0.0123, headers=None, status=200, level=logging.INFO):
+    caplog.set_level(level)
+    AccessLog()(asked("GET", target, headers=headers), status, 42, seconds)
     return [record.getMessage() for record in caplog.records]
 
 
@@ -30,6 +30,12 @@ def test_long_ones_are_counted_in_seconds(caplog):
 @pytest.mark.parametrize("target", ["/wol-health", "/api/performance", "/metrics"])
 def test_machines_that_ask_all_the_time_are_not_logged(caplog, target):
     assert logged(caplog, target) == []
+
+
+@pytest.mark.parametrize("status, level, count", [
+    (200, logging.INFO, 0), (304, logging.INFO, 0), (404, logging.INFO, 1), (200, logging.DEBUG, 1)])
+def test_files_of_the_web_ui_are_logged_when_they_are_missing(caplog, status, level, count):
+    assert len(logged(caplog, "/ui/1f/js/main.js", status=status, level=level)) == count
 
 
 def test_nobody_writes_lines_of_their_own(caplog):

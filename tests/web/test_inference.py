@@ -119,6 +119,16 @@ def test_credentials_that_open_our_door_stay_here(make):
     assert not {"authorization", "x-api-key"} & set(rig.sent("m")[2]) and rig.sent("m")[2]["cookie"] == "c"
 
 
+def test_answers_that_tell_of_tokens_come_in_a_coding_that_can_be_read(rig):
+    fields = {"Accept-Encoding": "br, gzip"}
+    rig.post({"model": "m"}, headers=fields)
+    rig.post({"model": "p/x"}, headers=fields)
+    rig.inference.upstream(asked("POST", "/upstream/m/v1/chat/completions", {}, fields), "m/v1/chat/completions")
+    rig.inference.upstream(asked("GET", "/upstream/m/", b"", fields), "m/")
+    assert [call[2]["accept-encoding"] for call in (*rig.launcher.pools["m"].calls, *rig.pool.calls)] == [
+        "gzip", "gzip", "br, gzip", "gzip"]
+
+
 @pytest.mark.parametrize("asked_for, model, seen", [
     ("n", "m", {"model": "n"}), ("author/model", "author/model", {"model": "author/model"}),
     ("renamed", "renamed", {"model": "real"}), ("filtered", "filtered", {"model": "filtered", "top_p": 1}),
@@ -251,7 +261,7 @@ def test_a_request_that_is_cancelled_before_it_is_sent_is_not_sent(rig, monkeypa
                         rig.inflight.visits()[-1])
     with pytest.raises(UpstreamFault, match="cancelled"):
         rig.post({"model": "m"})
-    assert not rig.launcher.pools["m"].calls and rig.ended[0].outcome == "cancelled"
+    assert not rig.launcher.pools.get("m", FakePool()).calls and rig.ended[0].outcome == "cancelled"
 
 
 def test_a_fault_without_a_crash_is_not_tried_again(rig, monkeypatch):
@@ -366,6 +376,7 @@ def test_upstream(rig, rest, model, target):
     else:
         rig.inference.upstream(request, rest)
         assert rig.sent(model)[:2] == ("PUT", f"{target}?q=%20") and rig.sent(model)[3] == b"raw"
+        assert rig.ended[-1].priority == 0 and rig.ended[-1].is_stream
 
 
 @pytest.mark.parametrize("method, status", [("GET", 301), ("HEAD", 301), ("POST", 308)])

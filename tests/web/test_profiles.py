@@ -41,6 +41,7 @@ def test_select(profiles, site, caplog):
     assert select(profiles, {"name": None}) == {"active": None}
     assert [record.getMessage() for record in caplog.records] == [
         'active profile changed to "b"', 'active profile changed to ""']
+    assert caplog.records[0].fields == {"request_id": "id-1"}
 
 
 @pytest.mark.parametrize("body, status, message", [

@@ -72,7 +72,7 @@ def test_a_page_that_is_older_than_an_upgrade_still_finds_its_files(files):
 
 @pytest.mark.parametrize("rest, where", [
     ("models", "./#/models"), ("models/a.b/x", "../../#/models/a.b/x"), ("activity", "./#/activity"),
-    ("models/a b", "../#/models/a%20b")])
+    ("models/a b", "../#/models/a%20b"), ("models/\udcff", "../#/models/%FF")])
 def test_views_have_addresses_of_their_own(files, rest, where):
     response = get(Pages(), rest)
     assert (response.status, header(response, "Location")) == (302, where)

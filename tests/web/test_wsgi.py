@@ -73,6 +73,18 @@ def test_a_fault_is_answered():
     assert status == "404 Not Found" and headers["Content-Type"] == "application/json" and b'"no"' in body
 
 
+def test_a_defect_is_answered_and_logged(caplog):
+    def handle(request):
+        request.id = "id-1"
+        raise RuntimeError("oh")
+    done = []
+    status, headers, body = call(handle, path="/a\nb", on_done=lambda request, *rest: done.append(rest[0]))
+    assert status.startswith("500 ") and b'"internal_error"' in body and headers["X-Request-Id"] == "id-1"
+    record, = caplog.records
+    assert record.getMessage() == "the handler of GET /a%0Ab failed" and "RuntimeError" in caplog.text and done == [500]
+    assert record.fields == {"request_id": "id-1"}
+
+
 def test_an_unusual_status_has_a_reason_too():
     def handle(request):
         raise ClientFault("left", status=499)
