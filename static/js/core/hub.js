@@ -1,8 +1,5 @@
-// The event stream of this browser: read once, handed to every tab. Runs in a SharedWorker, or in the page where there
-// is none; either way its clients are message ports.
-//
-// Two lines at most: one for the state of the server, one for logs while a log pane is open. A change of log topics
-// then never disturbs the state, and a flood of log lines never delays it.
+// The event stream, read once and handed to every tab. Runs in a SharedWorker, or in the page where there is none.
+// Two lines: one for the state of the server, one for logs while a pane is open, so that logs never disturb the state.
 import { EventParser } from './sse.js';
 import { foldEvent, snapshotEvent } from './topics.js';
 
@@ -11,120 +8,84 @@ const GATHER_MS = 60;             // topics of a page that is being built come o
 const IDLE_MS = 1500;             // a tab that is only switched should not cost a new connection
 const SILENT_MS = 10000;          // five heartbeats missed
 const PING_MS = 10000;
+const TELL_MS = 900;
 const TAIL_CHARS = 256 * 1024;    // of a log, for a tab that comes later
 const OVERLAP_CHARS = 400;
+const isLog = (topic) => topic.startsWith('log:');
 
 export class Hub {
   constructor() {
     this.clients = new Map();     // port → {topics, heardAt}
-    this.hello = null;
     this.counts = { events: 0, malformed: 0, dropped: 0, connects: 0 };
-    this.state = new Line(this, false);
-    this.logs = new Line(this, true);
-    this.timer = setInterval(() => this.check(), 1000);
+    this.lines = [new Line(this, false), new Line(this, true)];
+    setInterval(() => this.check(Date.now()), 1000);
   }
 
-  /** Messages in: {t: 'open', base, key, topics}, {t: 'topics', topics}, {t: 'key', key}, {t: 'retry'}, {t: 'pong'}, {t: 'bye'}.
-   *  Messages out: {t: 'events', list: [[topic, data]…]}, {t: 'status', …}, {t: 'ping'}. */
+  /** Messages in: {topics, base?, key?, retry?, bye?}. Messages out: {events: [[topic, data]…]}, {status}, {ping}. */
   attach(port) {
-    this.clients.set(port, { topics: new Set(), heardAt: Date.now() });
-    port.onmessage = (event) => this.onMessage(port, event.data);
-    if (port.start) port.start();
+    port.onmessage = ({ data }) => this.take(port, data);
   }
 
-  onMessage(port, message) {
-    const client = this.clients.get(port) || { topics: new Set() };
-    client.heardAt = Date.now();
-    if (message.t === 'bye') this.clients.delete(port);
-    else this.clients.set(port, client);
-    if (message.t === 'open') {
-      this.base = message.base;
-      if (message.key) this.key = message.key;
+  take(port, { topics, base, key, retry, bye }) {
+    const before = this.clients.get(port)?.topics || [];
+    const added = topics.filter((topic) => !before.includes(topic));
+    this.clients.set(port, { topics, heardAt: Date.now() });
+    if (bye) this.clients.delete(port);
+    if (base) this.base = base;
+    if (key !== undefined && key !== this.key) {
+      this.key = key;
+      for (const line of this.lines) line.restart();
     }
-    if (message.t === 'key') {
-      this.key = message.key;
-      this.state.restart();
-      this.logs.restart();
+    if (added.length) {
+      const events = added.flatMap((topic) => this.lines[Number(isLog(topic))].cached(topic));
+      port.postMessage({ events: this.hello ? [['hello', this.hello], ...events] : events });
     }
-    if (message.t === 'retry') this.wake();
-    if (message.topics) this.subscribe(port, client, message.topics);
-    if (message.t === 'bye') this.gather();
-  }
-
-  subscribe(port, client, topics) {
-    const added = topics.filter((topic) => !client.topics.has(topic));
-    client.topics = new Set(topics);
-    const list = added.length && this.hello ? [['hello', this.hello]] : [];
-    for (const topic of added) list.push(...this.lineOf(topic).cached(topic));
-    if (list.length) port.postMessage({ t: 'events', list });
-    port.postMessage(this.state.status());
+    port.postMessage(this.lines[0].status());
     this.gather();
-    if (topics.length) this.wake();
-  }
-
-  lineOf(topic) {
-    return topic.startsWith('log:') ? this.logs : this.state;
+    if (added.length || retry) this.hurry();
   }
 
   gather() {
+    const wanted = [...new Set([...this.clients.values()].flatMap(({ topics }) => topics))].sort();
+    const isFirst = this.lines[0].phase === 'idle';
     clearTimeout(this.gathering);
-    const wanted = this.wanted();
-    const isFirst = this.state.phase === 'idle';       // nothing is read yet: nothing to be disturbed, so no waiting
     this.gathering = setTimeout(() => {
-      this.state.want(wanted.filter((topic) => !topic.startsWith('log:')));
-      this.logs.want(wanted.filter((topic) => topic.startsWith('log:')));
+      for (const line of this.lines) line.want(wanted.filter((topic) => isLog(topic) === line.isLog));
     }, !wanted.length ? IDLE_MS : isFirst ? 0 : GATHER_MS);
   }
 
-  wanted() {
-    return [...new Set([...this.clients.values()].flatMap((client) => [...client.topics]))].sort();
+  hurry() {
+    for (const line of this.lines) if (line.phase === 'down') line.restart();
   }
 
-  /** Waiting for the next try makes no sense when somebody looks, or the network is back. */
-  wake() {
-    this.state.hurry();
-    this.logs.hurry();
-  }
-
-  deliver(list) {
+  deliver(events) {
     for (const [port, { topics }] of this.clients) {
-      const own = list.filter(([topic]) => topics.has(topic) || topic === 'hello' || topic === 'gap');
-      if (own.length && topics.size) port.postMessage({ t: 'events', list: own });
+      const own = events.filter(([topic]) => topics.includes(topic) || topic === 'hello');
+      if (own.length && topics.length) port.postMessage({ events: own });
     }
   }
 
-  tell(message) {
-    for (const port of this.clients.keys()) port.postMessage(message);
-  }
-
-  // A tab that was closed says nothing: it is forgotten when it no longer answers.
-  check() {
-    const now = Date.now();
-    for (const [port, client] of this.clients) {
-      if (!client.topics.size) continue;
-      if (now - client.heardAt > 3 * PING_MS) {
-        this.clients.delete(port);
-        this.gather();
-      } else if (now - client.heardAt > PING_MS) {
-        port.postMessage({ t: 'ping' });
-      }
+  // A tab that was closed may have said nothing.
+  check(now) {
+    for (const [port, { topics, heardAt }] of this.clients) {
+      if (topics.length && now - heardAt > PING_MS) port.postMessage({ ping: true });
+      if (topics.length && now - heardAt > 3 * PING_MS && this.clients.delete(port)) this.gather();
     }
-    this.state.check(now);
-    this.logs.check(now);
+    for (const line of this.lines) line.check(now);
   }
 }
 
 class Line {
-  constructor(hub, isLog) {
-    Object.assign(this, { hub, isLog, topics: [], cache: new Map(), lastId: '', phase: 'idle', tries: 0, message: '' });
-    Object.assign(this, { attemptAt: 0, lastAt: 0, retryAt: 0, hasBytes: false, retry: null, abort: null });
+  constructor(hub, isForLogs) {
+    Object.assign(this, { hub, isLog: isForLogs, topics: [], cache: new Map(), lastId: '', tries: 0 });
+    Object.assign(this, { phase: 'idle', message: '', attemptAt: 0, lastAt: 0, hasBytes: false });
   }
 
   want(topics) {
     if (topics.join() === this.topics.join()) return;
     for (const topic of this.cache.keys()) if (!topics.includes(topic)) this.cache.delete(topic);
-    // What a new topic was before must come as a snapshot, which the server sends only where nothing is resumed.
-    if (topics.some((topic) => !this.topics.includes(topic) && !this.cache.has(topic))) this.lastId = '';
+    // The server sends snapshots, which a new topic needs, only where nothing is resumed.
+    if (!topics.every((topic) => this.cache.has(topic))) this.lastId = '';
     this.topics = topics;
     this.restart();
   }
@@ -136,13 +97,9 @@ class Line {
     else this.enter('idle');
   }
 
-  hurry() {
-    if (this.phase === 'down' && this.topics.length) this.restart();
-  }
-
   stop() {
     clearTimeout(this.retry);
-    if (this.abort) this.abort.abort();
+    this.abort?.abort();
     this.abort = null;
   }
 
@@ -151,12 +108,13 @@ class Line {
     const isCurrent = () => this.abort === abort;
     Object.assign(this, { attemptAt: Date.now(), hasBytes: false });
     this.hub.counts.connects++;
-    this.enter('connecting');
+    if (!this.tries) this.enter('connecting');      // who tries again is still disconnected
     try {
-      const reply = await fetch(this.url(), { headers: this.headers(), signal: abort.signal, cache: 'no-store' });
+      const reply = await this.ask(abort.signal);
+      const text = reply.ok ? '' : await reply.text();
       if (!isCurrent()) return;
       if (!reply.ok) {
-        await this.refuse(reply, isCurrent);
+        this.refuse(reply, text);
         return;
       }
       this.enter('open');
@@ -167,126 +125,116 @@ class Line {
     }
   }
 
-  url() {
-    const resume = this.lastId && !this.isLog ? `&last_event_id=${encodeURIComponent(this.lastId)}` : '';
-    return `${this.hub.base}api/events?topics=${this.topics.map(encodeURIComponent).join(',')}${resume}`;
-  }
-
-  headers() {
+  ask(signal) {
+    const { base, key } = this.hub;
     const headers = { Accept: 'text/event-stream', 'X-Requested-With': 'llamaswap' };
-    if (this.hub.key) headers.Authorization = `Bearer ${this.hub.key}`;
-    return headers;
+    if (key) headers.Authorization = `Bearer ${key}`;
+    const resume = this.lastId && !this.isLog ? `&last_event_id=${encodeURIComponent(this.lastId)}` : '';
+    return fetch(`${base}api/events?topics=${this.topics.map(encodeURIComponent)}${resume}`,
+      { headers, signal, cache: 'no-store' });
   }
 
   async read(reader, isCurrent) {
     const decoder = new TextDecoder();
-    let list = [];
-    const parser = new EventParser((event) => this.take(event, list), () => {});
+    const events = [];
+    const parser = new EventParser((event) => this.take(event, events));
     for (;;) {
       const { done, value } = await reader.read();
       if (done || !isCurrent()) return;
       const isFirst = !this.hasBytes;
       Object.assign(this, { lastAt: Date.now(), hasBytes: true, tries: 0 });
       parser.push(decoder.decode(value, { stream: true }));
-      if (list.length) this.hub.deliver(list.splice(0));
-      if (isFirst || !this.toldAt || this.lastAt - this.toldAt > 900) this.enter('open');
+      if (events.length) this.hub.deliver(events.splice(0));
+      if (isFirst || this.lastAt - this.toldAt > TELL_MS) this.enter('open');
     }
   }
 
-  take(event, list) {
+  take({ id, event: topic, data: text }, events) {
     const { counts } = this.hub;
-    let data;
     try {
-      data = JSON.parse(event.data);
-      if (data === null || typeof data !== 'object') throw new TypeError('not an object');
-      data = this.remember(event.event, data);
+      const data = this.remember(topic, JSON.parse(text));
+      if (data) events.push([topic, data]);
     } catch {
       counts.malformed++;       // one bad event must not end the stream
       return;
     }
     counts.events++;
-    if (event.id) this.lastId = event.id;
-    if (data) list.push([event.event, data]);
+    if (id) this.lastId = id;
   }
 
   remember(topic, data) {
+    const { hub, cache } = this;
     if (topic === 'hello') {
+      if (this.isLog) return null;
       // Another run of the server knows nothing of our last event.
-      if (this.hub.hello && this.hub.hello.run !== data.run && !this.isLog) this.cache.clear();
-      if (!this.isLog) this.hub.hello = data;
-      return this.isLog ? null : data;
+      if (hub.hello?.run !== data.run) cache.clear();
+      return hub.hello = data;
     }
     if (topic === 'gap') {
-      this.hub.counts.dropped += data.dropped || 0;
-      return data;
+      hub.counts.dropped += data.dropped || 0;
+      return null;
     }
     if (this.isLog) return this.continueLog(topic, data);
-    this.cache.set(topic, foldEvent(topic, this.cache.get(topic), data));
+    cache.set(topic, foldEvent(topic, cache.get(topic), data));
     return data;
   }
 
-  /** After a new connection the log comes from scratch; only what the panes do not have yet is passed on. */
-  continueLog(topic, data) {
-    const text = String(data.text);
+  /** On a new connection the log comes from scratch: what the panes have already is left out. */
+  continueLog(topic, { text, reset, gap = 0 }) {
     const tail = this.cache.get(topic) || '';
     const mark = tail.slice(-OVERLAP_CHARS);
-    const at = data.reset && mark.length === OVERLAP_CHARS ? text.lastIndexOf(mark) : -1;
-    const news = at >= 0 ? text.slice(at + mark.length) : text;
-    const isReset = Boolean(data.reset) && at < 0;
+    const at = reset && mark.length === OVERLAP_CHARS ? text.lastIndexOf(mark) : -1;
+    const news = at < 0 ? text : text.slice(at + mark.length);
+    const isReset = Boolean(reset) && at < 0;
     this.cache.set(topic, ((isReset ? '' : tail) + news).slice(-TAIL_CHARS));
-    return { text: news, reset: isReset, gap: data.gap || 0 };
+    return { text: news, reset: isReset, gap };
   }
 
-  /** What a tab needs that comes when the stream is already running. */
+  /** For a tab that comes when the stream is running. */
   cached(topic) {
     if (!this.cache.has(topic)) return [];
     const held = this.cache.get(topic);
     return [[topic, this.isLog ? { text: held, reset: true, gap: 0 } : snapshotEvent(topic, held)]];
   }
 
-  async refuse(reply, isCurrent) {
-    const text = await reply.text().catch(() => '');
-    if (!isCurrent()) return;
-    let message = text.trim().slice(0, 300) || reply.statusText;
+  refuse({ status, statusText }, text) {
+    let message = text.trim().slice(0, 300) || statusText;
     try {
       message = JSON.parse(text).error.message || message;
     } catch { /* not our envelope: the text itself is the best there is */ }
-    if (reply.status === 401) {
+    if (status === 401) {
       this.message = message;
       this.enter('auth');
-    } else if (reply.status === 400 && this.isLog) {
-      // A source that is gone stays gone: said in the pane, and not asked again until the panes change.
-      for (const topic of this.topics) this.hub.deliver([[topic, { text: '', reset: false, gap: 0, error: message }]]);
+    } else if (status === 400 && this.isLog) {
+      // A source that is gone stays gone: not asked again until the panes change.
+      this.hub.deliver(this.topics.map((topic) => [topic, { text: '', reset: false, gap: 0, error: message }]));
       this.enter('idle');
     } else {
-      this.fail(`${message} (${reply.status})`);
+      this.fail(`${message} (${status})`);
     }
   }
 
   fail(message) {
     this.stop();
-    const base = BACKOFF_MS[Math.min(this.tries++, BACKOFF_MS.length - 1)];
-    const delay = base * (0.8 + 0.2 * Math.random());
-    Object.assign(this, { message, retryAt: Date.now() + delay });
+    this.message = message;
+    const delay = BACKOFF_MS[Math.min(this.tries++, BACKOFF_MS.length - 1)] * (0.8 + 0.2 * Math.random());
     this.retry = setTimeout(() => this.connect(), delay);
     this.enter('down');
   }
 
-  // A stream that has spoken and then says nothing is dead, whatever the network believes.
+  // Dead, whatever the network believes.
   check(now) {
-    if (this.phase === 'open' && this.hasBytes
-      && now - this.lastAt > SILENT_MS) this.fail('the server has fallen silent');
+    const isOver = this.phase === 'open' && this.hasBytes && now - this.lastAt > SILENT_MS;
+    if (isOver) this.fail('the server has fallen silent');
   }
 
   enter(phase) {
-    this.phase = phase;
-    this.toldAt = Date.now();
-    if (!this.isLog) this.hub.tell(this.status());
+    Object.assign(this, { phase, toldAt: Date.now() });
+    if (!this.isLog) for (const port of this.hub.clients.keys()) port.postMessage(this.status());
   }
 
   status() {
-    const { phase, attemptAt, lastAt, retryAt, hasBytes, message, hub } = this;
-    return { t: 'status', phase, attemptAt, lastAt, retryAt, hasBytes, message, tabs: hub.clients.size,
-      counts: { ...hub.counts } };
+    const { phase, attemptAt, lastAt, hasBytes, message, hub } = this;
+    return { status: { phase, attemptAt, lastAt, hasBytes, message, tabs: hub.clients.size, counts: hub.counts } };
   }
 }

@@ -1,6 +1,6 @@
-// The SharedWorker: one Hub for all tabs of this browser.
+// One Hub for all tabs of this browser.
 import { Hub } from './hub.js';
 
 const hub = new Hub();
-onconnect = (event) => hub.attach(event.ports[0]);
-addEventListener('online', () => hub.wake());
+onconnect = ({ ports }) => hub.attach(ports[0]);
+addEventListener('online', () => hub.hurry());

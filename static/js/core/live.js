@@ -1,19 +1,19 @@
-// The two live regions: what a screen reader says. At most one message a second each; what piles up is put together.
+// What a screen reader says: at most one message a second per region; what piles up is put together.
 const PAUSE_MS = 1000;
-const regions = { polite: { waiting: [], timer: null }, urgent: { waiting: [], timer: null } };
+const GATHER_MS = 150;        // a burst of changes is one message
+const regions = { polite: { waiting: new Set() }, urgent: { waiting: new Set() } };
 
 export function announce(text, { urgent = false } = {}) {
   const name = urgent ? 'urgent' : 'polite';
-  const region = regions[name];
-  if (!region.waiting.includes(text)) region.waiting.push(text);
-  // A short wait even for the first: a burst of changes is one message.
-  if (!region.timer) region.timer = setTimeout(() => speak(name, region), 150);
+  regions[name].waiting.add(text);
+  regions[name].timer ||= setTimeout(speak, GATHER_MS, name);
 }
 
-function speak(name, region) {
-  const all = region.waiting.splice(0);
-  region.timer = all.length ? setTimeout(() => speak(name, region), PAUSE_MS) : null;
-  if (!all.length) return;
-  const box = document.getElementById(name);
-  if (box) box.textContent = all.length <= 3 ? all.join('. ') : `${all.length} changes. Last: ${all[all.length - 1]}`;
+function speak(name) {
+  const region = regions[name];
+  const all = [...region.waiting];
+  region.waiting.clear();
+  region.timer = all.length && setTimeout(speak, PAUSE_MS, name);
+  if (all.length) document.getElementById(name).textContent = all.length <= 3 ? all.join('. ')
+    : `${all.length} changes. Last: ${all.at(-1)}`;
 }

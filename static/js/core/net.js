@@ -1,58 +1,51 @@
-// Requests to our own server: the base address, the key, and errors that say what the server said.
+// Requests to our server: the base address, the key, and errors that say what the server said.
 import { signal } from './signal.js';
 
 // The document is <prefix>/ui/ or <prefix>/ui/<view>: one up is the root of the server, whatever the prefix is.
 export const BASE = globalThis.document ? new URL('..', document.baseURI).href : '';
 const KEY = 'lsw-key';
+const stores = [() => sessionStorage, () => localStorage];
 
-/** null, or what the server said when it refused for want of a key: the frame shows the key form. */
+/** {message} when the server refused for want of a key. */
 export const keyNeeded = signal(null);
-/** The key of this browser, '' for none. */
-export const apiKey = signal(readKey());
+export const apiKey = signal(stores.map(keyIn).find(Boolean) || '');
 
 export class ApiError extends Error {
-  /** status 0: no answer came at all. `code` and `id` are the server's, '' when it gave none. */
+  /** status 0: no answer came at all. */
   constructor(message, { status = 0, code = '', id = '' } = {}) {
     super(message);
     Object.assign(this, { name: 'ApiError', status, code, id });
   }
 }
 
-/** apiUrl('api', 'models', 'load', 'a/b') escapes each part; a single string is taken as a path under the base. */
-export function apiUrl(...parts) {
-  return BASE + (parts.length === 1 ? parts[0] : parts.map((each) => encodeURIComponent(each)).join('/'));
-}
+/** Escapes each part; a single string is taken as a path. */
+export const apiUrl = (...parts) => BASE + (parts.length === 1 ? parts[0] : parts.map(encodeURIComponent).join('/'));
 
-/** Parsed JSON, or text when the answer is none. Throws ApiError. A body that is a plain object is sent as JSON. */
+/** JSON, or text when the answer is none. Throws ApiError. A plain object as body is sent as JSON. */
 export async function api(path, options = {}) {
   const reply = await apiFetch(path, options);
-  const type = reply.headers.get('content-type') || '';
   const text = await reply.text();
-  if (!type.includes('json')) return text;
+  if (!reply.headers.get('content-type')?.includes('json')) return text;
   try {
     return JSON.parse(text);
   } catch {
-    throw new ApiError('the answer is not valid JSON', { status: reply.status, id: reply.headers.get('x-request-id')
-      || '' });
+    throw new ApiError('the answer is not valid JSON', { status: reply.status, id: idOf(reply) });
   }
 }
 
-/** The Response itself, for streams and blobs; not-ok statuses throw as with api(). anonymous: without our key, and a
- *  401 does not open the key form. */
+/** The Response itself, for streams and blobs. anonymous: without our key, and a 401 does not open the key form. */
 export async function apiFetch(path, { body, headers, query, anonymous = false, ...rest } = {}) {
-  const sent = new Headers(headers);
-  // So that a missing key is answered to us: without it the browser would open a window of its own for a password.
-  sent.set('X-Requested-With', 'llamaswap');
+  // Without the first, the browser would answer a 401 with a password window of its own.
+  const sent = new Headers({ 'X-Requested-With': 'llamaswap', Accept: 'application/json, */*;q=0.5', ...headers });
   if (apiKey.peek() && !anonymous) sent.set('Authorization', `Bearer ${apiKey.peek()}`);
-  if (!sent.has('Accept')) sent.set('Accept', 'application/json, */*;q=0.5');
-  if (isPlain(body)) {
+  if (body && [Object, Array].includes(body.constructor)) {
     sent.set('Content-Type', 'application/json');
     body = JSON.stringify(body);
   }
+  const url = (path.startsWith(BASE) ? path : apiUrl(path)) + queryText(query);
   let reply;
   try {
-    reply = await fetch(withQuery(path.startsWith(BASE) ? path : apiUrl(path), query), { ...rest, headers: sent, body,
-      cache: 'no-store' });
+    reply = await fetch(url, { ...rest, headers: sent, body, cache: 'no-store' });
   } catch (error) {
     if (error.name === 'AbortError') throw error;
     throw new ApiError('The server did not answer.', { code: 'unreachable' });
@@ -63,30 +56,39 @@ export async function apiFetch(path, { body, headers, query, anonymous = false, 
   throw error;
 }
 
-export async function errorOf(reply) {
+async function errorOf(reply) {
   const text = await reply.text().catch(() => '');
-  let said = null;
+  let said = {};
   try {
-    said = JSON.parse(text).error;
+    said = JSON.parse(text).error || {};
   } catch { /* not every error is ours: a proxy on the way may answer with a page */ }
-  const message = (said && (said.message || (typeof said === 'string' && said))) || plainText(text) ||
-    reply.statusText || 'request failed';
-  return new ApiError(message, { status: reply.status, code: (said && said.code) || '',
-    id: reply.headers.get('x-request-id') || '' });
+  const plain = /^\s*</.test(text) ? '' : text.trim().slice(0, 500);
+  const message = said.message || (typeof said === 'string' && said) || plain || reply.statusText || 'request failed';
+  return new ApiError(message, { status: reply.status, code: said.code, id: idOf(reply) });
 }
 
-/** `remember` keeps the key in this browser; otherwise it goes with the tab. '' forgets it everywhere. */
+const idOf = (reply) => reply.headers.get('x-request-id') || '';
+
+/** '?a=b', without what is null or ''. */
+export function queryText(query) {
+  const pairs = query instanceof URLSearchParams ? query
+    : Object.entries(query || {}).filter(([, value]) => (value ?? '') !== '');
+  const text = new URLSearchParams(pairs).toString();
+  return text && `?${text}`;
+}
+
+/** Without `remember` the key goes with the tab. '' forgets it everywhere. */
 export function setKey(key, remember = false) {
-  for (const store of [() => localStorage, () => sessionStorage]) attempt(() => store().removeItem(KEY));
-  if (key) attempt(() => (remember ? localStorage : sessionStorage).setItem(KEY, key));
+  for (const store of stores) attempt(() => store().removeItem(KEY));
+  if (key) attempt(() => stores[Number(remember)]().setItem(KEY, key));
   apiKey.set(key);
   keyNeeded.set(null);
 }
 
-export const isKeyRemembered = () => attempt(() => localStorage.getItem(KEY)) !== null;
+export const isKeyRemembered = () => Boolean(keyIn(stores[1]));
 
-function readKey() {
-  return attempt(() => sessionStorage.getItem(KEY) || localStorage.getItem(KEY)) || '';
+function keyIn(store) {
+  return attempt(() => store().getItem(KEY));
 }
 
 function attempt(run) {
@@ -96,17 +98,3 @@ function attempt(run) {
     return null;          // storage may be blocked
   }
 }
-
-function isPlain(body) {
-  return body !== null && typeof body === 'object' && (Array.isArray(body)
-    || Object.getPrototypeOf(body) === Object.prototype);
-}
-
-function withQuery(url, query) {
-  if (!query) return url;
-  const text = (query instanceof URLSearchParams ? query : new URLSearchParams(
-    Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== ''))).toString();
-  return text ? `${url}${url.includes('?') ? '&' : '?'}${text}` : url;
-}
-
-const plainText = (text) => (/^\s*</.test(text) ? '' : text.trim().slice(0, 500));

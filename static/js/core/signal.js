@@ -1,12 +1,9 @@
-// Values that tell their readers. Nothing here knows the document; effects for the screen wait for the next frame, so
-// a hidden page draws nothing, and one frame draws each change once, however many events came.
+// Values that tell their readers. Effects wait for the next frame: a hidden page draws nothing.
 
 let reader = null;       // the computation that is running
 let owner = null;        // the list of clean-ups that new computations add theirs to
-const framed = new Set();
-const soon = new Set();
 
-/** A value: `v()` reads, `v.set(x)`, `v.update(fn)`, `v.peek()` reads without becoming a reader. */
+/** `v()` reads, `v.set(x)`, `v.update(fn)`, `v.peek()` reads without becoming a reader. */
 export function signal(value, same = Object.is) {
   const node = { value, version: 0, readers: new Set(), refresh() {} };
   const get = () => read(node);
@@ -21,20 +18,19 @@ export function signal(value, same = Object.is) {
   return get;
 }
 
-/** A value made from others, made again only when somebody reads it. */
+/** Made again only when somebody reads it. */
 export function computed(make, same = Object.is) {
-  const node = { value: undefined, version: 0, readers: new Set(), sources: new Map(), dirty: true };
+  const node = { version: 0, readers: new Set(), sources: new Map(), dirty: true };
   node.invalidate = () => {
     if (node.dirty) return;
     node.dirty = true;
     invalidateReaders(node);
   };
   node.refresh = () => {
-    if (!node.dirty) return;
-    if (node.version === 0 || hasNews(node)) {
+    if (node.dirty && (!node.version || hasNews(node))) {
       forget(node);
       const next = running(node, null, make);
-      if (node.version === 0 || !same(node.value, next)) {
+      if (!node.version || !same(node.value, next)) {
         node.value = next;
         node.version++;
       }
@@ -46,23 +42,41 @@ export function computed(make, same = Object.is) {
     node.refresh();
     return read(node);
   };
-  get.peek = () => {
-    node.refresh();
-    return node.value;
-  };
+  get.peek = () => untracked(get);
   return get;
 }
 
-/** Runs now, and again in the next frame after something it read has changed. */
-export const effect = (run) => startEffect(run, framed, askFrame);
-/** As effect, but right after the current task and in hidden pages too: for what is no drawing. */
-export const watch = (run) => startEffect(run, soon, askSoon);
+const queue = (ask) => {
+  const nodes = new Set();
+  let isAsked = false;
+  const drain = () => {
+    isAsked = false;
+    for (const node of nodes) {         // a Set is walked to its end, also over what is added on the way
+      nodes.delete(node);
+      node.run();
+    }
+  };
+  return {
+    delete: (node) => nodes.delete(node),
+    add(node) {
+      nodes.add(node);
+      if (!isAsked) ask(drain);
+      isAsked = true;
+    },
+  };
+};
+const framed = queue((drain) => requestAnimationFrame(drain));
+const soon = queue((drain) => queueMicrotask(drain));
 
-/** Runs `run` and collects what it starts: returns [its result, a function that ends all of it]. */
+/** Runs now, and again in the next frame after a change. */
+export const effect = (run) => startEffect(run, framed);
+/** Right after the current task and in hidden pages too: for what is no drawing. */
+export const watch = (run) => startEffect(run, soon);
+
+/** Returns [the result of `run`, a function that ends all that it started]. */
 export function scope(run) {
   const cleanups = [];
-  const result = running(null, cleanups, run);
-  return [result, () => runAll(cleanups)];
+  return [running(null, cleanups, run), () => runAll(cleanups)];
 }
 
 /** At the end of the current scope, or before the current effect's next run. */
@@ -71,12 +85,6 @@ export function onCleanup(run) {
 }
 
 export const untracked = (run) => running(null, owner, run);
-
-/** Everything that waits, now: for tests and for measuring what has just been built. */
-export function flush() {
-  drain(soon);
-  drain(framed);
-}
 
 function read(node) {
   if (reader) {
@@ -90,7 +98,7 @@ function invalidateReaders(node) {
   for (const each of [...node.readers]) each.invalidate();
 }
 
-// A computed source may turn out to have its old value: then its readers have nothing to do.
+// A computed source may turn out to have its old value.
 function hasNews(node) {
   for (const [source, version] of node.sources) {
     source.refresh();
@@ -106,76 +114,45 @@ function forget(node) {
 }
 
 function running(asReader, asOwner, run) {
-  const [lastReader, lastOwner] = [reader, owner];
+  const last = [reader, owner];
   [reader, owner] = [asReader, asOwner];
   try {
     return run();
   } finally {
-    [reader, owner] = [lastReader, lastOwner];
+    [reader, owner] = last;
   }
 }
 
-function startEffect(run, queue, ask) {
-  const node = { sources: new Map(), cleanups: [], ended: false };
-  node.invalidate = () => {
-    queue.add(node);
-    ask();
-  };
-  node.run = () => {
-    if (node.ended || (node.started && !hasNews(node))) return;
-    node.started = true;
-    runAll(node.cleanups);
+function startEffect(run, waiting) {
+  const cleanups = [];
+  let isOver = false;
+  const node = { sources: new Map(), invalidate: () => waiting.add(node), run() { if (hasNews(node)) start(); } };
+  const start = () => {
+    runAll(cleanups);
     forget(node);
-    try {
-      running(node, node.cleanups, run);
-    } catch (error) {
-      reportError(error);       // one broken effect must not stop the others
-    }
+    attempt(() => running(node, cleanups, run));
+    if (isOver) end();          // by what it did itself
   };
   const end = () => {
-    node.ended = true;
-    queue.delete(node);
+    isOver = true;
+    waiting.delete(node);
     forget(node);
-    runAll(node.cleanups);
+    runAll(cleanups);
   };
   onCleanup(end);
-  node.run();
+  start();
   return end;
 }
 
 function runAll(cleanups) {
-  for (const each of cleanups.splice(0)) {
-    try {
-      each();
-    } catch (error) {
-      reportError(error);
-    }
+  cleanups.splice(0).forEach(attempt);
+}
+
+// One that breaks must not stop the others.
+function attempt(run) {
+  try {
+    run();
+  } catch (error) {
+    reportError(error);
   }
-}
-
-function drain(queue) {
-  for (const node of queue) {         // a Set is walked to its end, also over what is added on the way
-    queue.delete(node);
-    node.run();
-  }
-}
-
-let frameAsked = false;
-function askFrame() {
-  if (frameAsked) return;
-  frameAsked = true;
-  requestAnimationFrame(() => {
-    frameAsked = false;
-    drain(framed);
-  });
-}
-
-let soonAsked = false;
-function askSoon() {
-  if (soonAsked) return;
-  soonAsked = true;
-  queueMicrotask(() => {
-    soonAsked = false;
-    drain(soon);
-  });
 }

@@ -1,20 +1,19 @@
 // The text/event-stream format, fed in pieces of any size.
 
 export class EventParser {
-  /** `onEvent({id, event, data})` per event, `onComment(text)` per comment line. */
-  constructor(onEvent, onComment = () => {}) {
+  rest = '';
+
+  /** `onEvent({id, event, data})` per event. */
+  constructor(onEvent) {
     this.onEvent = onEvent;
-    this.onComment = onComment;
-    this.rest = '';
     this.clear();
   }
 
   push(text) {
-    // A carriage return at the end may be half of a line end: it waits for the next piece.
-    let all = this.rest + text;
+    // A carriage return at the end may be half of a line end.
+    const all = this.rest + text;
     const held = all.endsWith('\r') ? '\r' : '';
-    if (held) all = all.slice(0, -1);
-    const lines = all.split(/\r\n|\n|\r/);
+    const lines = all.slice(0, all.length - held.length).split(/\r\n|\n|\r/);
     this.rest = lines.pop() + held;
     for (const line of lines) this.line(line);
   }
@@ -25,26 +24,17 @@ export class EventParser {
       this.clear();
       return;
     }
-    const at = line.indexOf(':');
-    if (at === 0) {
-      this.onComment(line.slice(1).trim());
-      return;
-    }
-    const name = at < 0 ? line : line.slice(0, at);
-    const value = at < 0 ? '' : line.slice(line[at + 1] === ' ' ? at + 2 : at + 1);
+    const [, name, value] = line.match(/^([^:]*):? ?(.*)$/s);         // a comment has no name
     if (name === 'data') this.data.push(value);
-    else if (name === 'event') this.event = value;
-    else if (name === 'id') this.id = value;
+    else if (name === 'event' || name === 'id') this[name] = value;
   }
 
   clear() {
-    this.data = [];
-    this.event = '';
-    this.id = '';
+    Object.assign(this, { data: [], event: '', id: '' });
   }
 }
 
-/** Events of a streamed answer, one by one: for await (const {event, data} of readEvents(response)). */
+/** for await (const {event, data} of readEvents(response)) */
 export async function* readEvents(response) {
   const queue = [];
   const parser = new EventParser((event) => queue.push(event));

@@ -1,21 +1,19 @@
-// How the events of each topic add up to its state: the same rules for the shared stream's memory and for the tab.
+// How the events of a topic add up to its state, in the hub and in the tab.
 
-const KEYED = { models: ['models', 'model'], requests: ['requests', 'request'], notice: ['notices', 'notice'] };
+const KEYED = { models: 'model', requests: 'request', notice: 'notice' };
+const listOf = (topic) => (topic === 'notice' ? 'notices' : topic);
 
-/** The state of `topic` after one more event. Keyed topics are a Map by id; others are their newest event. */
+/** The state after one more event: a Map by id, or the newest event. */
 export function foldEvent(topic, state, data) {
-  const names = KEYED[topic];
-  if (!names) return data;
-  if (data.op === 'snapshot') return new Map(data[names[0]].map((each) => [each.id, each]));
+  const name = KEYED[topic];
+  if (!name) return data;
+  if (data.op === 'snapshot') return new Map(data[listOf(topic)].map((each) => [each.id, each]));
   const next = state || new Map();
-  if (data.op === 'upsert') next.set(data[names[1]].id, data[names[1]]);
-  else if (data.op === 'remove') next.delete(data.id);
-  else if (data.op === 'done') next.delete(data.request.id);
-  else if (data.op === 'gone') data.ids.forEach((id) => next.delete(id));      // ended, told by number alone
+  if (data.op === 'upsert') next.set(data[name].id, data[name]);
+  // "gone" have ended and are told by number alone.
+  else for (const id of data.ids || [data.op === 'done' ? data.request.id : data.id]) next.delete(id);
   return next;
 }
 
-export function snapshotEvent(topic, state) {
-  const names = KEYED[topic];
-  return names ? { op: 'snapshot', [names[0]]: [...state.values()] } : state;
-}
+export const snapshotEvent = (topic, state) =>
+  (KEYED[topic] ? { op: 'snapshot', [listOf(topic)]: [...state.values()] } : state);

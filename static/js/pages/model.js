@@ -1,17 +1,23 @@
 // One model: what it is and does, its requests, its logs, its configuration. The tab is in the address.
 import { h } from '../core/dom.js';
+import { bytes, clock, duration, num, serverNow, short, since, timeElement } from '../core/format.js';
+import { api, apiUrl } from '../core/net.js';
 import { href, route } from '../core/router.js';
-import { computed, signal, untracked } from '../core/signal.js';
-import { displayName, faceOf, isLoaded, modelById, models, pins, togglePin } from '../state/models.js';
-import { copyId, modelMenu } from '../ui/modelmenu.js';
-import { failure, loadProgress, modelAction, stateBadge } from '../ui/modelparts.js';
-import { button, emptyState, inlineError, linkButton, skeleton } from '../ui/parts.js';
+import { computed, untracked } from '../core/signal.js';
+import { displayName, faceOf, modelById, models, stateOf } from '../state/models.js';
+import { findTarget } from '../state/modelview.js';
+import { asked, meanSpeed, recentRows, spansOf, sum } from '../ui/asked.js';
+import { lineChart } from '../ui/chart.js';
+import { modelMenu } from '../ui/modelmenu.js';
+import { happening, idleText, modelAction, modelLink, onceLoaded, stateBadge } from '../ui/modelparts.js';
+import { card, codeBlock, copyButton, emptyState, facts, linkButton } from '../ui/parts.js';
 import { tabs } from '../ui/tabs.js';
-import { configTab } from './modelconfig.js';
-import { overviewTab } from './modelfacts.js';
-import { tagsOf, waitingText } from './modelrow.js';
+import { idButton, tagsOf } from './modelrow.js';
 
-const TABS = [['overview', 'Overview'], ['requests', 'Requests'], ['logs', 'Logs'], ['config', 'Configuration']];
+const DAY = 86400;
+const STEP = 1800;
+const TABS = { overview: ['Overview', overviewTab], requests: ['Requests', requestsTab], logs: ['Logs', logsTab],
+  config: ['Configuration', configTab] };
 
 export const key = (to) => to.id;
 
@@ -21,64 +27,124 @@ export function mount(ctx) {
   // Parts that are about to go may ask once more after the model is gone from the configuration.
   const model = computed(() => (last = modelById(id) || last));
   ctx.title(() => (model() ? displayName(model()) : id));
-  const has = computed(() => (isLoaded() ? (modelById(id) ? 'it' : 'none') : ''));
-  return h('div', null, () => {
-    const now = has();
-    return untracked(() => (now === 'it' ? page(ctx, model) : now ? missing(id) : skeleton(5)));
-  });
+  return onceLoaded(() => modelById(id), () => page(model), () => missing(id));
 }
 
 function missing(id) {
-  const owner = models().find((model) => model.aliases.includes(id));
-  return emptyState({ icon: 'models', title: owner ? `${id} is another name of ${displayName(owner)}`
-    : `There is no model ${id}`, actions: [owner && linkButton(displayName(owner), href('models', owner.id)),
-    linkButton('All models', href('models'))] });
+  const meant = findTarget(models(), id);
+  return emptyState({ icon: 'models', title: `There is no model ${id}`, text: meant ? 'It is another name of:' : '',
+    actions: [meant && linkButton(displayName(meant), href('models', meant.id)),
+      linkButton('All models', href('models'))] });
 }
 
-function page(ctx, model) {
-  const { id, kind } = model.peek();
-  const face = computed(() => faceOf(model()), (a, b) => a.state === b.state && a.word === b.word);
-  const isPinned = () => pins().includes(id);
-  const list = TABS.filter(([tab]) => kind !== 'peer' || tab !== 'logs')
-    .map(([tab, label]) => ({ id: tab, label, href: href('models', id, tab) }));
-  const panels = { overview: overviewTab, requests: requestsTab, logs: logsTab, config: configTab };
-  return h('div', { class: 'stack model-page', 'data-model': id, 'data-state': () => face().state },
-    h('div', { class: 'row' }, stateBadge(face), modelAction(model),
-      button(() => (isPinned() ? 'Unpin' : 'Pin'), { icon: 'pin', kind: 'quiet', onclick: () => togglePin(id) }),
-      modelMenu(model), h('button', { type: 'button', class: 'copy-id mono', title: 'Copy this id',
-        onclick: () => copyId(id) }, id), () => tagsOf(model())),
+function page(model) {
+  const { id, peer } = model.peek();
+  const list = Object.entries(TABS).filter(([tab]) => !peer || tab !== 'logs')
+    .map(([tab, [label]]) => ({ id: tab, label, href: href('models', id, tab) }));
+  const tab = () => route().tab || 'overview';
+  return h('div', { class: 'stack model-page', 'data-model': id, 'data-state': () => stateOf(model()) },
+    h('div', { class: 'row' }, stateBadge(() => faceOf(model())), modelAction(model), modelMenu(model), idButton(id),
+      () => tagsOf(model())),
     () => model().aliases.length > 0 && h('p', { class: 'muted wrap' }, 'Also called ', model().aliases.join(', ')),
     () => model().description && h('p', { class: 'wrap' }, model().description),
-    () => face().state === 'starting' && loadProgress(model),
-    () => waitingText(model()) && h('p', { class: 'muted' }, waitingText(model())),
-    failure(model, { open: true }),
-    tabs(`About ${displayName(model.peek())}`, list, () => route().tab || 'overview', () => {
-      const tab = route().tab || 'overview';
-      return untracked(() => panels[tab](ctx, model));
+    happening(model, { open: true }),
+    tabs(`About ${displayName(model.peek())}`, list, tab, () => {
+      const [, show] = TABS[tab()];
+      return untracked(() => show(model));
     }));
 }
 
-/** Content that comes with a module of its own. */
-function lazy(load, show) {
-  const state = signal(null);
-  const start = () => load().then((module) => state.set({ module }), (error) => state.set({ error }));
-  start();
-  return h('div', null, () => {
-    const now = state();
-    if (!now) return skeleton(4);
-    return untracked(() => (now.error ? inlineError(now.error, start) : show(now.module)));
-  });
+function overviewTab(model) {
+  const { id, peer } = model.peek();
+  return h('div', { class: 'cols-2' }, !peer && h('div', { class: 'stack' }, now(model), plan(id)), lastDay(id));
 }
 
-function requestsTab(ctx, model) {
-  const { id } = model.peek();
-  return h('div', { class: 'stack' }, h('p', null, h('a', { href: href('requests', { model: id }) },
-    'Search among these requests')), lazy(() => import('../ui/requesttable.js'),
-    (ui) => ui.requestsTable({ model: id })));
+function now(model) {
+  const live = (text) => () => text(model());
+  return card('Now', {}, facts([
+    ['State', live((one) => [faceOf(one).word, one.since && ` for ${clock(since(one.since))}`])],
+    ['Requests', live((one) => `${one.in_flight} in flight, ${one.queued} waiting`)],
+    ['Idle', live((one) => (one.state === 'ready' ? idleText(one) : 'not loaded'))],
+    ['Last used', live((one) => (one.last_used_at ? timeElement(one.last_used_at) : 'not since the server started'))],
+    ['GPU memory', live(({ memory, state }) => memory.gpus?.map(({ gpu, bytes: size }) => `GPU ${gpu}: ${bytes(size)}`)
+      .join(', ') || (state === 'stopped' ? 'none' : 'unknown'))],
+    ['Main memory', live(({ memory, state }) => bytes(memory.rss_bytes, state === 'stopped' ? 'none' : 'unknown'))],
+    ['Load times, newest last', live((one) => one.load_ms.map((ms) => duration(ms)).join(', ') || 'none known yet')],
+    ['Next load (est.)', live((one) => duration(one.load_estimate_ms))],
+    ['Group', live((one) => one.group || 'none')],
+    ['Process', live((one) => (one.pid ? `pid ${one.pid}` : one.state === 'stopped' ? 'none' : 'unknown'))],
+    ['Address', live((one) => one.proxy || 'unknown')],
+  ]));
 }
 
-function logsTab(ctx, model) {
+/** What loading it now would mean for the others: asked again when any of them changes its state. */
+function plan(id) {
+  const states = computed(() => models().map((each) => `${each.id} ${each.state} ${each.leaving} ${each.in_flight > 0}`)
+    .join());
+  const list = (label, ids) => ids.length > 0 && h('p', { class: 'row' }, label, ids.map((other) => modelLink(other)));
+  return card('A request now', {}, asked((abort) => api('api/plan', { query: { model: id }, signal: abort }), states)
+    .view(({ action, reason, evict, waits_for: others }) => h('div', { class: 'stack', 'data-plan': action },
+      h('p', null, `${action}: ${reason}`), list('It would unload', evict), list('It would wait for', others))));
+}
+
+function lastDay(id) {
+  const { rows, isPartial, complaint } = recentRows({ model: id, from: Math.floor(serverNow() - DAY) },
+    (row) => row.model === id);
+  const total = (of) => (rows() ? num(sum(rows().map(of))) + (isPartial() ? '+' : '') : 'unknown');
+  const spans = computed(() => spansOf(rows() || [], STEP, DAY / STEP));
+  const speeds = () => ({ x: spans().map(({ at }) => at + STEP / 2), y: spans().map(({ items }) => meanSpeed(items)) });
+  const hasSpeeds = computed(() => speeds().y.some(Boolean));
+  return card('Last 24 hours', { class: 'last-day' }, complaint, facts([
+    ['Requests', h('a', { href: href('requests', { model: id, since: '1d' }) }, () => total(() => 1))],
+    ['Failed', () => total((row) => row.resp_status_code >= 400)],
+    ['Tokens read', () => total((row) => row.tokens?.input_tokens)],
+    ['Tokens written', () => total((row) => row.tokens?.output_tokens)],
+  ]), () => hasSpeeds() && untracked(() => lineChart({ label: 'Generation speed', height: 140,
+    format: (rate) => `${short(rate)} t/s`, series: () => [{ label: 'Mean of half an hour', ...speeds() }] })));
+}
+
+/** Content that comes with a module of its own, and where there is more of it. */
+const lazy = (label, target, load, show) => h('div', { class: 'stack' },
+  h('p', null, h('a', { href: target }, label)), asked(load).view(show));
+
+function requestsTab(model) {
   const { id } = model.peek();
-  return h('div', { class: 'stack' }, h('p', null, h('a', { href: href('logs', { src: id }) }, 'Search in this log')),
-    lazy(() => import('./logs.js'), (logs) => logs.logPane(() => id)));
+  return lazy('Search among these requests', href('requests', { model: id }), () => import('../ui/requesttable.js'),
+    (ui) => ui.requestsTable({ model: id }));
+}
+
+function logsTab(model) {
+  const { id } = model.peek();
+  return lazy('Beside other logs', href('logs', { src: id }), () => import('./logs.js')
+    .then((logs) => logs.styledPane()), (logPane) => logPane({ source: id }));
+}
+
+/** What the configuration says after macros and defaults, with secrets masked by the server. */
+function configTab(model) {
+  const { id, peer, proxy } = model.peek();
+  if (peer) return card('Address', {}, proxy, ' (the rest is in the configuration of that peer)');
+  // A start may follow a new configuration.
+  const start = computed(() => model().generation);
+  return h('div', { class: 'stack' },
+    asked((abort) => api(apiUrl('api', 'models', id), { signal: abort }), start).view(configuration));
+}
+
+function configuration(one) {
+  const { strip = [], set, set_by_id: byId } = one.filters || {};
+  const code = (label, value) => value && [h('h3', null, label), codeBlock(value, { label })];
+  const json = (label, value) => Object.keys(value || {}).length > 0 && code(label, JSON.stringify(value, null, 2));
+  const seconds = (value) => (value ? duration(value * 1000) : 'never');
+  return [
+    card('Command', { actions: copyButton(() => JSON.stringify(one, null, 2), 'Copy all as JSON') },
+      h('div', { class: 'stack' }, code('Start', one.cmd || 'none'), code('Stop', one.cmd_stop))),
+    card('Settings', {}, facts([
+      ['Environment (names only)', one.env.join(', ') || 'nothing is added'],
+      ['Address', one.proxy], ['Health check', one.check_endpoint || 'none'],
+      ['Gives up a start after', seconds(one.health_check_timeout)], ['Unloads when idle for', seconds(one.ttl)],
+      ['Is killed when stopping takes', seconds(one.unload_timeout)],
+      ['Requests at once', one.concurrency || 'any number'], ['Group', one.group || 'none'],
+      ['Name sent to it', one.use_model_name || 'the one asked for'],
+      ['Removed from requests', strip.join(', ') || 'nothing'],
+    ]), json('Set in requests', set), json('Set by name', byId), json('Metadata', one.metadata)),
+  ];
 }

@@ -1,111 +1,133 @@
 // What is loaded, what it costs, who waits, what broke.
 import { each, h } from '../core/dom.js';
-import { hello } from '../core/feed.js';
-import { bytes, clock, since } from '../core/format.js';
+import { bytes, clock, isNumber, num, serverNow, short, since, speed, tick, timeElement } from '../core/format.js';
+import { api } from '../core/net.js';
 import { href } from '../core/router.js';
-import { computed } from '../core/signal.js';
-import { displayName, faceOf, hasFailure, isLoaded, models } from '../state/models.js';
+import { computed, untracked } from '../core/signal.js';
+import { alike, displayName, faceOf, hasFailure, models, stateOf } from '../state/models.js';
 import { perf } from '../state/perf.js';
 import { live } from '../state/requests.js';
-import { unloadAll, unloadable } from '../ui/actions.js';
+import { asked, meanSpeed, recentRows, spansOf, sum } from '../ui/asked.js';
 import { stackedBar } from '../ui/bars.js';
-import { failure, idleText, loadProgress, memoryText, modelAction, modelLink, stateBadge } from '../ui/modelparts.js';
-import { button, card, codeBlock, emptyState, linkButton, skeleton } from '../ui/parts.js';
-import { lastHour } from './lasthour.js';
+import { costs, happening, link, modelAction, modelLink, modelsPage, stateBadge } from '../ui/modelparts.js';
+import { card } from '../ui/parts.js';
+import { spark } from '../ui/spark.js';
 
 const MIB = 1024 * 1024;
+const HOUR = 3600;
+const MINUTE = 60;
+const MINUTES = 60;
 const MAX_WAITING = 20;
+const MAX_PROBLEMS = 5;
+const HARMLESS = ['ok', 'cancelled', 'client_gone'];
 
 export function mount(ctx) {
-  ctx.title('Overview');
-  ctx.actions(button('Unload all', { disabled: () => !unloadable().length, onclick: unloadAll }));
-  const isEmpty = computed(() => isLoaded() && models().length === 0);
-  const hour = lastHour(ctx);
-  return h('div', null, () => {
-    if (!isLoaded()) return skeleton(5);
-    if (isEmpty()) return welcome();
-    return h('div', { class: 'stack' },
-      h('div', { class: 'cols-2' }, h('div', { class: 'stack' }, loaded(), waiting()), h('div', { class: 'stack' },
-        memory(), hour.tiles)),
-      hour.problems);
-  });
+  const hour = lastHour();
+  return modelsPage(ctx, 'Overview', () => h('div', { class: 'stack' },
+    h('div', { class: 'cols-2' }, h('div', { class: 'stack' }, loaded(), waiting()),
+      h('div', { class: 'stack' }, memory(), hour.tiles)),
+    hour.problems));
 }
 
-const isShown = (model) => model.kind !== 'peer' && (model.state !== 'stopped' || hasFailure(model));
+/** A card with a list, or with a word about why it is empty. */
+const listCard = (title, items, render, empty) => card(title, {},
+  each(h('ul', { class: 'plain-list' }), items, (item) => item.id, render),
+  () => !items().length && h('p', { class: 'muted' }, empty));
 
 function loaded() {
-  const shown = computed(() => models().filter(isShown));
-  const box = h('ul', { class: 'plain-list' });
-  each(box, shown, (model) => model.id, loadedRow);
-  return card('Loaded now', {}, box, () => !shown().length && h('p', { class: 'muted' },
-    'Nothing is loaded. A request for a model loads it; so does ',
-    h('a', { href: href('models') }, 'Load on the Models page'), '.'));
-}
-
-function loadedRow(model) {
-  const state = computed(() => faceOf(model()).state);
-  return h('li', { class: 'loaded', 'data-model': () => model().id, 'data-state': state },
-    h('div', { class: 'loaded-line' },
-      h('div', { class: 'grow row' }, stateBadge(() => faceOf(model())), modelLink(model.peek().id,
-        () => displayName(model()))),
-      h('span', { class: 'num muted' }, () => (state() === 'ready' ? memoryText(model()) : '')),
-      h('span', { class: 'num muted' }, () => (state() === 'ready' ? idleText(model()) : '')),
-      modelAction(model)),
-    () => state() === 'starting' && loadProgress(model),
-    failure(model));
+  const shown = computed(() => models().filter((model) => !model.peer && (model.state !== 'stopped'
+    || hasFailure(model))));
+  return listCard('Loaded now', shown, (model) => {
+    const { id } = model.peek();
+    return h('li', { class: 'loaded', 'data-model': id, 'data-state': () => stateOf(model()) },
+      h('div', { class: 'loaded-line' },
+        h('div', { class: 'grow row' }, stateBadge(() => faceOf(model())), modelLink(id, () => displayName(model()))),
+        costs(model, { class: 'num muted' }), modelAction(model)),
+      happening(model));
+  }, ['Nothing. A request for a model loads it; so does ', h('a', { href: href('models') }, 'Load on the Models page'),
+    '.']);
 }
 
 function waiting() {
-  const all = computed(() => live().filter((request) => request.phase === 'queued' || request.phase === 'loading'));
-  const box = h('ol', { class: 'plain-list' });
-  each(box, () => all().slice(0, MAX_WAITING), (request) => request.id, (request) => h('li', { class: 'waiting',
-    'data-request': () => request().id, 'data-phase': () => request().phase },
-    h('span', { class: 'num muted' }, () => request().position ?? '·'),
-    h('a', { class: 'clip', href: () => href('requests', String(request().id)) }, () => request().model),
-    h('span', { class: 'clip muted' }, () => [request().session, request().client].filter(Boolean).join(' ')),
-    h('span', { class: 'num' }, () => clock(since(request().at))),
-    h('span', { class: 'grow wrap muted' }, () => request().reason || (request().phase === 'loading'
-      ? 'waits for the model to load' : ''))));
-  return card(() => `Waiting (${all().length})`, {}, box, () => (all().length > MAX_WAITING
-    ? h('p', null, h('a', { href: href('requests') }, `and ${all().length - MAX_WAITING} more`))
-    : !all().length && h('p', { class: 'muted' }, 'Nobody is waiting.')));
+  const all = computed(() => live().filter(({ phase }) => phase === 'queued' || phase === 'loading'));
+  return listCard(() => `Waiting (${all().length})`, () => all().slice(0, MAX_WAITING), (request) => {
+    const { id, model, session, client, at } = request.peek();
+    return h('li', { class: 'waiting', 'data-request': id, 'data-phase': () => request().phase },
+      h('span', { class: 'num muted' }, () => request().position ?? '·'),
+      link(href('requests', String(id)), model),
+      h('span', { class: 'clip muted' }, `${session || ''} ${client}`),
+      h('span', { class: 'num' }, () => clock(since(at))),
+      h('span', { class: 'grow wrap muted' }, () => request().reason));
+  }, 'Nobody is waiting.');
 }
 
-/** What holds the memory of each GPU now. */
 export function memory() {
-  const gpus = computed(() => (perf() && perf().gpus) || []);
-  const ids = computed(() => gpus().map((gpu) => gpu.id), (a, b) => String(a) === String(b));
-  return () => ids().length > 0 && card('GPU memory', {}, h('div', { class: 'stack' }, ids().map((id, i) => {
+  const gpus = computed(() => perf()?.gpus || []);
+  const ids = computed(() => gpus().map((gpu) => gpu.id), alike);
+  const bar = (id) => {
     const gpu = () => gpus().find((each) => each.id === id) || {};
-    return stackedBar({ label: `GPU ${id} ${gpus()[i].name || ''}`, total: () => (gpu().mem_total_mb || 0) * MIB,
+    return stackedBar({ label: `GPU ${id} ${gpu().name || ''}`, total: () => (gpu().mem_total_mb ?? NaN) * MIB,
       format: bytes, segments: () => segments(gpu()) });
-  })));
+  };
+  return () => ids().length > 0 && card('GPU memory', {}, h('div', { class: 'stack' },
+    untracked(() => ids().map(bar))));
 }
 
 /** Models in a fixed order, so that their colours stay; what no model explains is "other". */
-function segments(gpu) {
-  const used = (gpu.mem_used_mb || 0) * MIB;
-  const parts = [];
-  models().forEach((model) => {
-    const here = ((model.memory && model.memory.gpus) || []).find((each) => each.gpu === gpu.id);
-    if (here && here.bytes) parts.push({ id: model.id, label: displayName(model), value: here.bytes,
-      series: (parts.length % 7) + 1, href: href('models', model.id) });
-  });
-  const known = parts.reduce((sum, part) => sum + part.value, 0);
-  if (used > known) parts.push({ id: '', label: known ? 'other' : 'used (by model: unknown)', value: used - known,
-    series: 8 });
-  return [...parts, { id: '', label: 'free', value: Math.max(0, (gpu.mem_total_mb || 0) * MIB - Math.max(used, known)),
-    series: 'free' }];
+function segments({ id, mem_used_mb: used, mem_total_mb: total }) {
+  const sizeOf = ({ memory: { gpus } }) => gpus?.find((each) => each.gpu === id)?.bytes;
+  const parts = models().filter(sizeOf).map((model, i) => ({ label: displayName(model), value: sizeOf(model),
+    href: href('models', model.id), series: (i % 7) + 1 }));
+  if (!isNumber(used)) return [...parts, { label: 'used', value: null, series: 8 }];
+  const known = sum(parts.map((part) => part.value));
+  const rest = used * MIB - known;
+  if (rest > 0) parts.push({ label: known ? 'other' : 'used (by model: unknown)', value: rest, series: 8 });
+  return [...parts, { label: 'free', value: Math.max(0, total * MIB - Math.max(used * MIB, known)), series: 'free' }];
 }
 
-function welcome() {
-  const path = () => (hello() && hello().config_path) || '';
-  return emptyState({ icon: 'models', title: 'No models are configured yet',
-    text: 'Models are written into the configuration file, which is read again when it changes.' },
-  h('p', null, () => (path() ? ['The file is ', h('code', null, path()), '.']
-    : 'The server was started without a file of its own: see its -config option.')),
-  h('p', null, 'The least that makes a model:'),
-  codeBlock('models:\n  my-model:\n    cmd: llama-server --port ${PORT} -m /path/to/model.gguf\n',
-    { label: 'Example' }),
-  linkButton('System: configuration', href('system', 'config')));
+/** Four tiles and a list of what went wrong, from the history and kept up by the stream. */
+function lastHour() {
+  const { rows, isPartial, complaint } = recentRows({ from: Math.floor(serverNow() - HOUR) });
+  // Where nothing is measured the question would be an error.
+  const isMeasured = computed(() => Boolean(perf()));
+  const power = asked(async (abort) => isMeasured.peek() && api('api/performance', { query: { range: HOUR,
+    step: MINUTE }, signal: abort }), isMeasured);
+  const now = computed(() => (tick(), Math.floor(serverNow() / MINUTE)));
+  const minutes = computed(() => (now(), spansOf(rows() || [], MINUTE, MINUTES)));
+  const perMinute = (of) => () => minutes().map(({ items }) => of(items));
+  const counts = perMinute((items) => items.length);
+  const errors = perMinute((items) => items.filter(isProblem).length);
+  const watts = computed(() => wattHours(power.value()));
+  const amount = (values) => (rows() ? short(sum(values())) + (isPartial() ? '+' : '') : 'unknown');
+  const tile = (label, text, values, target) => h('a', { class: 'tile', href: target },
+    h('div', { class: 'muted small' }, label), h('div', { class: 'big num' }, text), spark({ label, values, text }));
+  const inHour = () => minutes().flatMap(({ items }) => items);
+  const problems = computed(() => inHour().filter(isProblem).sort((a, b) => b.at - a.at).slice(0, MAX_PROBLEMS));
+  return {
+    tiles: card('Last hour', {}, complaint, h('div', { class: 'tiles' },
+      tile('Requests', () => amount(counts), counts, href('requests', { since: '1h' })),
+      tile('Errors', () => amount(errors), errors, href('requests', { status: 'error', since: '1h' })),
+      tile('Generation', () => speed(meanSpeed(inHour()), 'none'), perMinute(meanSpeed), href('requests')),
+      () => watts() && tile('GPU energy', () => `${num(sum(watts()))} Wh est.`, watts, href('system', 'live')))),
+    problems: listCard('Recent problems', problems, problem, 'None in the last hour.'),
+  };
+}
+
+const isProblem = (row) => row.resp_status_code >= 400 || !HARMLESS.includes(row.outcome);
+
+function problem(row) {
+  const { id, at, model, resp_status_code: status, outcome, error_msg: text } = row.peek();
+  return h('li', { class: 'problem' }, timeElement(at), modelLink(model),
+    h('span', { class: 'badge is-failed num' }, status || outcome),
+    h('span', { class: 'grow clip', title: text }, (text || outcome).split('\n')[0]),
+    link(href('requests', String(id)), 'Open', { 'aria-label': `Open request ${id}` }));
+}
+
+/** Per minute, of all cards together; null when none measures its power. */
+function wattHours(answer) {
+  const known = (answer?.gpu_stats || []).filter((sample) => sample.power_draw_w > 0);
+  if (!known.length) return null;
+  const hours = Math.max(MINUTE, answer.every) / HOUR;        // a sample stands for that long
+  return spansOf(known, MINUTE, MINUTES, (sample) => Date.parse(sample.timestamp) / 1000)
+    .map(({ items }) => (items.length ? sum(items.map((sample) => sample.power_draw_w)) * hours : null));
 }

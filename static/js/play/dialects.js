@@ -1,156 +1,105 @@
 // The three ways to ask for a chat: how a request is written, and what the events of its answer mean. Pure.
 import { ApiError } from '../core/net.js';
 
-/** [name, label, path] */
-export const ENDPOINTS = [['chat', 'OpenAI chat', 'v1/chat/completions'],
-  ['messages', 'Anthropic messages', 'v1/messages'],
-  ['responses', 'OpenAI Responses', 'v1/responses']];
-const NAMES = {
-  chat: {},
-  messages: { stop: 'stop_sequences' },
-  responses: { max_tokens: 'max_output_tokens' },
+const asText = (text) => ({ type: 'text', text });
+const asAudio = (input_audio) => ({ type: 'input_audio', input_audio });
+const type = 'json_schema';
+// `format` gets the schema, and what asks for JSON of any kind when the schema is empty.
+const DIALECTS = {
+  chat: { label: 'OpenAI chat', path: 'v1/chat/completions', text: asText, audio: asAudio,
+    image: (url) => ({ type: 'image_url', image_url: { url } }),
+    body: (system, messages) => ({ stream_options: { include_usage: true },
+      messages: system ? [{ role: 'system', content: system }, ...messages] : messages }),
+    format: (schema, any) => ({ response_format: any || { type, json_schema: { name: 'answer', schema } } }) },
+  messages: { label: 'Anthropic messages', path: 'v1/messages', names: { stop: 'stop_sequences' }, text: asText,
+    audio: () => { throw new ApiError('Anthropic messages take no audio: choose another endpoint.'); },
+    image: (url) => {
+      const [, media_type, , data] = url.split(/[:;,]/);
+      return { type: 'image', source: data ? { type: 'base64', media_type, data } : { type: 'url', url } };
+    },
+    body: (system, messages) => ({ system: system || undefined, messages }),
+    format: (schema) => ({ output_config: { format: { type, schema } } }) },
+  responses: { label: 'OpenAI Responses', path: 'v1/responses', names: { max_tokens: 'max_output_tokens' },
+    text: (text, role) => ({ type: role === 'assistant' ? 'output_text' : 'input_text', text }), audio: asAudio,
+    image: (image_url) => ({ type: 'input_image', image_url }),
+    body: (system, input) => ({ instructions: system || undefined, input }),
+    format: (schema, any) => ({ text: { format: any || { type, name: 'answer', schema } } }) },
 };
+/** [name, label] */
+export const ENDPOINTS = Object.entries(DIALECTS).map(([name, { label }]) => [name, label]);
 
 /**
- * `messages`: [{role, text, images: [data URL], audio: [{data, format}]}]. `params`: what is not in it is not sent.
+ * [path, body]. `messages`: [{role, text, images: [data URL], audio: [{data, format}]}]. What is not in `params` is not
+ * sent.
  */
-export function requestOf(endpoint, { model, system, messages, params = {} }) {
-  const body = { model, stream: true, ...WRITE[endpoint](messages, system) };
-  for (const [name, value] of Object.entries(params)) {
-    if (value === null || value === undefined || value === '') continue;
-    if (name === 'schema') Object.assign(body, formatOf(endpoint, JSON.parse(value)));
-    else body[NAMES[endpoint][name] || name] = value;
-  }
-  return body;
+export function requestOf({ endpoint = 'chat', model, system, messages, params: { schema, ...params } = {} }) {
+  const { path, names = {}, body, format, ...as } = DIALECTS[endpoint];
+  const said = messages.map(({ role, text, images = [], audio = [] }) => {
+    const parts = [...images.map(as.image), ...audio.map(as.audio), ...(text ? [as.text(text, role)] : [])];
+    return { role, content: endpoint !== 'responses' && parts.length === 1 && text ? text : parts };
+  });
+  const shape = schema && JSON.parse(schema);
+  return [path, { model, stream: true, ...body(system, said),
+    ...Object.fromEntries(Object.entries(params).map(([name, value]) => [names[name] || name, value])),
+    ...(shape && format(shape, Object.keys(shape).length ? null : { type: 'json_object' })) }];
 }
 
-const isMixed = ({ images = [], audio = [] }) => images.length || audio.length;
-const withText = (text, part, rest) => [...rest, ...(text ? [part] : [])];
-
-const WRITE = {
-  chat: (messages, system) => ({
-    stream_options: { include_usage: true },
-    messages: [...(system ? [{ role: 'system', content: system }] : []), ...messages.map((each) => ({ role: each.role,
-      content: !isMixed(each) ? each.text : withText(each.text, { type: 'text', text: each.text }, [
-        ...each.images.map((url) => ({ type: 'image_url', image_url: { url } })),
-        ...each.audio.map((input_audio) => ({ type: 'input_audio', input_audio }))]) }))],
-  }),
-  messages: (messages, system) => ({
-    ...(system ? { system } : {}),
-    messages: messages.map((each) => {
-      if (each.audio?.length) throw new ApiError('Anthropic messages take no audio: choose another endpoint.');
-      return { role: each.role, content: !isMixed(each) ? each.text
-        : withText(each.text, { type: 'text', text: each.text },
-        each.images.map((url) => {
-          const [, media_type, data] = /^data:([^;,]+);base64,(.*)$/s.exec(url) || [];
-          return { type: 'image', source: data ? { type: 'base64', media_type, data } : { type: 'url', url } };
-        })) };
-    }),
-  }),
-  responses: (messages, system) => ({
-    ...(system ? { instructions: system } : {}),
-    input: messages.map((each) => ({ role: each.role, content: withText(each.text,
-      { type: each.role === 'assistant' ? 'output_text' : 'input_text', text: each.text }, [
-        ...(each.images || []).map((image_url) => ({ type: 'input_image', image_url })),
-        ...(each.audio || []).map((input_audio) => ({ type: 'input_audio', input_audio }))]) })),
-  }),
-};
-
-function formatOf(endpoint, schema) {
-  const isAny = !Object.keys(schema).length;
-  const named = isAny ? { type: 'json_object' } : { type: 'json_schema', name: 'answer', schema };
-  if (endpoint === 'responses') return { text: { format: named } };
-  if (endpoint === 'messages') return { output_config: { format: { type: 'json_schema', schema } } };
-  return { response_format: isAny ? named : { type: 'json_schema', json_schema: { name: 'answer', schema } } };
-}
-
-export const newAnswer = () => ({ text: '', reasoning: '', calls: [], finish: '', model: '', usage: null, timings: null,
-  pieces: 0,
+export const newAnswer = () => ({ text: '', reasoning: '', calls: [], finish: '', model: '', pieces: 0,
   loading: '' });
 
 /** Takes one event into the answer; true when there is more to show. An error event is thrown. */
 export function absorb(answer, event) {
-  if (event.error || event.type === 'error') throw errorOf(event.error || event);
   const whole = event.response || event.message || {};
+  const error = event.error || whole.error || (event.type === 'error' && event);
+  if (error) throw new ApiError(error.message || JSON.stringify(error));
   const before = answer.pieces;
   answer.model = event.model || whole.model || answer.model;
+  answer.timings = event.timings || answer.timings;
   if (event.usage || whole.usage) answer.usage = { ...answer.usage, ...whole.usage, ...event.usage };
-  if (event.timings) answer.timings = event.timings;
-  for (const choice of event.choices || []) {
-    const { delta = {} } = choice;
-    if (choice.index) continue;           // one answer is shown; nobody here asks for several
+  for (const { index, message, delta = message || {}, finish_reason: finish } of event.choices || []) {
+    if (index) continue;           // nobody here asks for several
     think(answer, delta.reasoning_content ?? delta.reasoning);
     say(answer, delta.content);
     for (const call of delta.tool_calls || []) {
       addCall(answer, call.index ?? call.id, call.function?.arguments, call.function?.name);
     }
-    answer.finish = choice.finish_reason || answer.finish;
+    answer.finish = finish || answer.finish;
   }
-  if (typeof event.type === 'string') absorbTyped(answer, event, whole);
+  if (typeof event.type === 'string') absorbTyped(answer, event);
+  answer.finish = event.delta?.stop_reason || whole.incomplete_details?.reason
+    || (/complete/.test(event.type) && whole.status) || answer.finish;
   return answer.pieces !== before;
 }
 
-function absorbTyped(answer, event, whole) {
-  const { type, delta, item } = event;
-  if (type === 'content_block_start' && event.content_block?.type === 'tool_use') {
-    addCall(answer, event.index, '', event.content_block.name);
+// What streams of Anthropic messages and of Responses are made of.
+function absorbTyped(answer, { type, delta, item, output_index, index = output_index, content_block: block = item }) {
+  if (/(start|added)$/.test(type) && block?.name) {
+    addCall(answer, index, '', block.name);
   } else if (type === 'content_block_delta') {
     think(answer, delta.thinking);
     say(answer, delta.text);
-    if (delta.partial_json) addCall(answer, event.index, delta.partial_json);
-  } else if (type === 'message_delta') {
-    answer.finish = delta.stop_reason || answer.finish;
-  } else if (type === 'response.output_item.added' && item?.type === 'function_call') {
-    addCall(answer, event.output_index, '', item.name);
-  } else if (type === 'response.failed') {
-    throw errorOf(whole.error);
-  } else if (type === 'response.completed' || type === 'response.incomplete') {
-    answer.finish = whole.incomplete_details?.reason || whole.status || 'completed';
-  } else if (type.startsWith('response.') && type.endsWith('.delta') && typeof delta === 'string') {
-    if (/reasoning/.test(type)) think(answer, delta);
-    else if (/arguments/.test(type)) addCall(answer, event.output_index, delta);
+    if (delta.partial_json) addCall(answer, index, delta.partial_json);
+  } else if (/^response.*delta$/.test(type)) {
+    if (type.includes('reasoning')) think(answer, delta);
+    else if (type.includes('arguments')) addCall(answer, index, delta);
     else if (/text|refusal/.test(type)) say(answer, delta);
   }
 }
 
-const errorOf = (error) => new ApiError(error?.message || (typeof error === 'string' ? error
-  : 'The model server reported an error.'),
-  { status: Number(error?.status) || 0, code: String(error?.code || error?.type || '') });
-
-// A server that tells about loading does it as reasoning between two heavy lines: that is not the model speaking.
-function think(answer, text) {
+function say(answer, text, field = 'text') {
   if (typeof text !== 'string' || !text) return;
-  if (answer.loading || (!answer.reasoning && text.startsWith('\u2501'))) {
-    answer.loading += text;
-    if (/\n\u2501{3,}\s*$/.test(answer.loading)) answer.loading = '';
-    return;
-  }
-  answer.reasoning += text;
+  answer[field] += text;
   answer.pieces += 1;
 }
 
-const OPEN = '<think>';
-const CLOSE = '</think>';
-
-// Engines that do not take reasoning apart leave it in the text, between tags.
-function say(answer, text) {
-  if (typeof text !== 'string' || !text) return;
-  answer.pieces += 1;
-  if (answer.isThinking) {
-    const from = Math.max(0, answer.reasoning.length - CLOSE.length);
-    answer.reasoning += text;
-    const at = answer.reasoning.indexOf(CLOSE, from);
-    if (at < 0) return;
-    answer.text = answer.reasoning.slice(at + CLOSE.length).trimStart();
-    answer.reasoning = answer.reasoning.slice(0, at).trim();
-    answer.isThinking = false;
+// A server that tells about loading does it as reasoning between two heavy lines: that is not the model speaking.
+function think(answer, text) {
+  if (!answer.loading && (answer.pieces || !/^\u2501/.test(text))) {
+    say(answer, text, 'reasoning');
     return;
   }
-  answer.text += text;
-  if (answer.text.length > OPEN.length + 40 || answer.reasoning) return;
-  const start = answer.text.trimStart();
-  if (!start.startsWith(OPEN)) return;
-  [answer.reasoning, answer.text, answer.isThinking] = [start.slice(OPEN.length), '', true];
+  answer.loading += text || '';
+  if (/\n\u2501{3,}\s*$/.test(answer.loading)) answer.loading = '';
 }
 
 function addCall(answer, key, args, name) {
@@ -162,16 +111,14 @@ function addCall(answer, key, args, name) {
 }
 
 /** {prompt, cached, output, promptSpeed, speed} as far as the server told; null where it did not. */
-export function toldBy({ usage, timings }) {
-  const from = usage || {};
-  const know = (...values) => values.find((each) => typeof each === 'number' && Number.isFinite(each)) ?? null;
-  const cached = know(from.prompt_tokens_details?.cached_tokens, from.input_tokens_details?.cached_tokens,
-    from.cache_read_input_tokens, timings?.cache_n);
-  // Anthropic counts cached tokens apart, everybody else among the prompt's.
-  const input = know(from.input_tokens);
-  return { cached,
-    prompt: know(from.prompt_tokens, input === null ? null : input + (from.cache_read_input_tokens || 0),
-      timings ? (timings.prompt_n || 0) + (timings.cache_n || 0) : null),
-    output: know(from.completion_tokens, from.output_tokens, timings?.predicted_n),
-    promptSpeed: know(timings?.prompt_per_second), speed: know(timings?.predicted_per_second) };
+export function toldBy({ usage: from = {}, timings: times = {} }) {
+  const know = (...values) => values.find(Number.isFinite) ?? null;
+  const cached = from.cache_read_input_tokens;
+  return {
+    cached: know(from.prompt_tokens_details?.cached_tokens, from.input_tokens_details?.cached_tokens, cached,
+      times.cache_n),
+    // Anthropic counts cached tokens apart, everybody else among the prompt's.
+    prompt: know(from.prompt_tokens, from.input_tokens + (cached || 0), times.prompt_n + (times.cache_n || 0)),
+    output: know(from.completion_tokens, from.output_tokens, times.predicted_n),
+    promptSpeed: know(times.prompt_per_second), speed: know(times.predicted_per_second) };
 }

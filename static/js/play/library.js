@@ -1,71 +1,108 @@
-// Prompts with {{slots}} and presets of parameters, kept in this browser and exported with the conversations.
-import { h } from '../core/dom.js';
-import { deleteEntry, library, putEntry } from '../state/chats.js';
+// What this browser keeps, as lists and menus: conversations, prompts with {{slots}}, presets of parameters.
+import { download } from '../core/clipboard.js';
+import { each, h } from '../core/dom.js';
+import { timeElement } from '../core/format.js';
+import { go, href } from '../core/router.js';
+import { computed, signal } from '../core/signal.js';
+import { asMarkdown, changeChat, chats, deleteChat, deleteEntry, exportChats, importChats, library, putChat,
+  putEntry } from '../state/chats.js';
 import { openDialog } from '../ui/dialog.js';
 import { menuButton } from '../ui/menu.js';
-import { button, field } from '../ui/parts.js';
+import { button, field, linkButton, searchBox } from '../ui/parts.js';
 import { toast } from '../ui/toast.js';
+import { stop } from './api.js';
 
-const ofKind = (kind) => library.peek().filter((entry) => entry.kind === kind).sort((a,
-  b) => a.name.localeCompare(b.name));
+const SLOT = /\{\{\s*([^{}]{1,60}?)\s*\}\}/g;
 
-/** Fields in a dialog: [[name, value, isLong]]; onDone gets their values. */
+/** A dialog of fields, [[label, value, isLong]]; onDone gets their values. */
 function askFor(title, fields, yes, onDone) {
-  const controls = fields.map(([, value, isLong], at) => h(isLong ? 'textarea' : 'input',
+  const controls = fields.map(([, value = '', isLong], at) => h(isLong ? 'textarea' : 'input',
     { value, rows: isLong ? '5' : null, autofocus: at === 0 }));
-  const done = () => dialog.close(controls.map((each) => each.value));
-  const form = h('form', { class: 'stack', onsubmit: (event) => { event.preventDefault(); done(); } },
-    fields.map(([name], at) => field(name, controls[at])));
-  const dialog = openDialog({ title, body: form, onClose: (values) => values && onDone(values),
-    actions: [button('Cancel', { onclick: () => dialog.close() }), button(yes, { kind: 'primary', onclick: done })] });
+  const { close } = openDialog({ title, onClose: (values) => values && onDone(values),
+    body: h('form', { class: 'stack', onsubmit: (event) => {
+      event.preventDefault();
+      close(controls.map((control) => control.value.trim()));
+    } }, fields.map(([label], at) => field(label, controls[at])), button(yes, { kind: 'primary', type: 'submit' })) });
 }
 
-function removed(entry) {
-  deleteEntry(entry.id);
-  toast(`${entry.name} deleted`, { action: { label: 'Undo', run: () => putEntry(entry) } });
+const askName = (title, first, onName) => askFor(title, [['Name', first]], 'Save', ([name]) => name && onName(name));
+const undoable = (what, run) => toast(`${what} deleted`, { action: { label: 'Undo', run } });
+
+function entryMenu(label, kind, props, onPicked, more) {
+  return menuButton(label, () => {
+    const all = library.peek().filter((entry) => entry.kind === kind);
+    const choose = () => {
+      const { close } = openDialog({ title: `Delete a ${kind}`,
+        body: all.map((entry) => button(entry.name, { onclick: () => {
+          close();
+          deleteEntry(entry.id);
+          undoable(entry.name, () => putEntry(entry));
+        } })) });
+    };
+    return [...all.map((entry) => ({ label: entry.name, hint: entry.tags.join(' '), run: () => onPicked(entry) })),
+      ...more, all.length > 0 && { label: `Delete a ${kind}`, danger: true, run: choose }];
+  }, props);
 }
 
 /** onText gets the prompt with its slots filled. */
-export function promptMenu(onText) {
-  const edit = (entry) => askFor(entry.id ? 'Edit the prompt' : 'New prompt',
-    [['Name', entry.name], ['Text; {{words}} are asked for', entry.text, true], ['Tags', entry.tags.join(' ')]],
-    'Save', ([name, text, tags]) => name.trim() && putEntry({ ...entry, kind: 'prompt', name: name.trim(), text,
-      tags: tags.split(/[\s,]+/).filter(Boolean) }));
-  const manage = (entry) => {
-    const dialog = openDialog({ title: entry.name, body: h('pre', { class: 'well wrap' }, entry.text), actions: [
-      button('Delete', { kind: 'danger', onclick: () => { dialog.close(); removed(entry); } }),
-        button('Edit', { onclick: () => { dialog.close(); edit(entry); } })] });
-  };
-  const use = ({ name, text }) => {
-    const slots = [...new Set([...text.matchAll(/\{\{\s*([^{}]{1,60}?)\s*\}\}/g)].map((found) => found[1]))];
-    if (!slots.length) onText(text);
-    else askFor(name, slots.map((slot) => [slot, '', false]), 'Insert',
-      (values) => onText(text.replace(/\{\{\s*([^{}]{1,60}?)\s*\}\}/g, (whole, slot) => values[slots.indexOf(slot)])));
-  };
-  return menuButton('Prompts', () => {
-    const all = ofKind('prompt');
-    return [...all.map((entry) => ({ label: entry.name, hint: entry.tags.join(' '), run: () => use(entry) })),
-      all.length ? '-' : null,
-      { label: 'New prompt', run: () => edit({ name: '', text: '', tags: [] }) },
-      all.length ? { label: 'Edit or delete a prompt', run: () => pickOne('Which prompt?', all, manage) } : null];
-  }, { kind: 'quiet' });
-}
+export const promptMenu = (onText) => entryMenu('Prompts', 'prompt', { kind: 'quiet' }, ({ name, text }) => {
+  const slots = [...new Set([...text.matchAll(SLOT)].map(([, slot]) => slot))];
+  if (!slots.length) onText(text);
+  else askFor(name, slots.map((slot) => [slot]), 'Insert',
+    (values) => onText(text.replace(SLOT, (whole, slot) => values[slots.indexOf(slot)])));
+}, [{ label: 'New prompt', run: () => askFor('New prompt', [['Name'], ['Text; {{words}} are asked for', '', true],
+  ['Tags']], 'Save', ([name, text, tags]) => name && putEntry({ kind: 'prompt', name, text,
+  tags: tags.split(/[\s,]+/).filter(Boolean) })) }]);
 
-function pickOne(title, all, onPicked) {
-  const dialog = openDialog({ title, body: h('ul', { class: 'plain-list' },
-    all.map((entry) => h('li', null, button(entry.name, { kind: 'quiet',
-    onclick: () => { dialog.close(); onPicked(entry); } })))) });
-}
+export const presetMenu = (params, onParams) => entryMenu('Presets', 'preset', { class: 'slim' },
+  (entry) => onParams(entry.params), [{ label: 'Server defaults', run: () => onParams({}) },
+    { label: 'Save these as a preset', run: () => askName('Save as a preset', '',
+      (name) => putEntry({ kind: 'preset', name, params: params() })) }]);
 
-export function presetBar(params, onParams) {
-  return menuButton('Presets', () => {
-    const all = ofKind('preset');
-    return [...all.map((entry) => ({ label: entry.name, run: () => onParams({ ...entry.params }) })), all.length ? '-'
-      : null,
-      { label: 'Server defaults', run: () => onParams({}) },
-      { label: 'Save these as a preset', run: () => askFor('Save as a preset', [['Name', '']], 'Save',
-        ([name]) => name.trim() && putEntry({ kind: 'preset', name: name.trim(), params: params() })) },
-      all.length ? { label: 'Delete a preset', danger: true, run: () => pickOne('Delete which preset?', all, removed) }
-        : null];
-  }, { class: 'slim' });
+const titleOf = (chat) => chat.title || 'Conversation';
+const save = async (list, name) => download(`${name}.json`, await exportChats(list), 'application/json');
+
+/** `openId`: () => id of the conversation that is shown. */
+export function chatList(openId) {
+  const words = signal('');
+  const found = computed(() => {
+    const has = (text) => text.toLowerCase().includes(words().trim().toLowerCase());
+    return chats().filter((chat) => has(titleOf(chat)) || chat.messages.some(({ text }) => has(text)))
+      .sort((a, b) => Boolean(b.isPinned) - Boolean(a.isPinned));
+  });
+  const list = each(h('ul', { class: 'chat-list', 'aria-label': 'Conversations' }), found, (chat) => chat.id,
+    (chat) => h('li', { class: 'row' }, h('a', { class: 'grow', href: href('play', 'chat', chat.peek().id),
+      'aria-current': () => (openId() === chat().id ? 'true' : null) },
+    h('span', { class: 'clip block' }, () => `${chat().isPinned ? '\u2605 ' : ''}${titleOf(chat())}`),
+    h('span', { class: 'muted small' }, () => timeElement(chat().updatedAt))),
+    menuButton(`More about ${titleOf(chat.peek())}`, () => menu(chat.peek()), { compact: true, icon: 'more' })));
+  const chooser = h('input', { type: 'file', accept: '.json', class: 'vh', tabindex: '-1',
+    'aria-label': 'File of conversations', onchange: async () => {
+      try {
+        toast(`Imported: ${importChats(await chooser.files[0].text())}`, { kind: 'ok' });
+      } catch (error) {
+        toast(`Not imported: ${error.message}`, { kind: 'error' });
+      }
+      chooser.value = '';
+    } });
+  return h('section', { class: 'stack tight', 'aria-label': 'Conversations' },
+    h('div', { class: 'row' }, linkButton('New chat', href('play', 'chat'), { icon: 'plus' }), chooser,
+      menuButton('Files', () => [{ label: 'Export all', run: () => save(chats.peek(), 'conversations') },
+        { label: 'Import', run: () => chooser.click() }], { kind: 'quiet' })),
+    searchBox({ label: 'Search conversations', value: words, oninput: words.set }), list,
+    () => !found().length && h('p', { class: 'muted small' }, 'No conversations.'));
+
+  function menu(chat) {
+    const { id, isPinned } = chat;
+    return [{ label: 'Rename', run: () => askName('Rename', chat.title, (title) => changeChat(id, { title })) },
+      { label: isPinned ? 'Unpin' : 'Pin', run: () => changeChat(id, { isPinned: !isPinned }) },
+      { label: 'Export as JSON', run: () => save([chat], titleOf(chat)) },
+      { label: 'Export as Markdown', run: () => download(`${titleOf(chat)}.md`, asMarkdown(chat)) },
+      { label: 'Delete', danger: true, run: () => {
+        stop(id);
+        deleteChat(id);
+        if (openId() === id) go(href('play', 'chat'));
+        undoable('Conversation', () => putChat(chat));
+      } }];
+  }
 }

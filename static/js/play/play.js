@@ -1,10 +1,8 @@
 // The playground: one tab per kind of model. Nothing is sent by opening any of it.
-import { h } from '../core/dom.js';
 import { href } from '../core/router.js';
 import { onCleanup, scope, signal } from '../core/signal.js';
 import { inlineError, skeleton } from '../ui/parts.js';
 import { tabs } from '../ui/tabs.js';
-import { watchRows } from './api.js';
 
 const TABS = [
   ['chat', 'Chat', () => import('./chat.js')], ['compare', 'Compare', () => import('./compare.js')],
@@ -16,24 +14,20 @@ const TABS = [
 export const key = (to) => to.tab;
 
 export function mount(ctx) {
-  const tab = TABS.find(([id]) => id === ctx.route.peek().tab) || TABS[0];
-  ctx.title(() => (tab[0] === 'chat' ? 'Playground' : `Playground: ${tab[1]}`));
-  watchRows();
-  const shown = signal(null);
+  const [name, label, load] = TABS.find(([id]) => id === ctx.route.peek().tab);
+  ctx.title(name === 'chat' ? 'Playground' : `Playground: ${label}`);
+  const shown = signal(skeleton(4));
   let end = () => {};
-  let isOver = false;
-  onCleanup(() => { isOver = true; end(); });
-  tab[2]().then((module) => {
-    if (isOver) return;
+  onCleanup(() => end());
+  load().then((module) => {
+    if (ctx.signal.aborted) return;
     const [body, over] = scope(() => module.panel(ctx));
     end = over;
     shown.set(body);
-  }, shown.set);
-  const view = tabs('Kinds of models', TABS.map(([id, label]) => ({ id, label, href: href('play', id) })), () => tab[0],
-    () => (shown() === null ? skeleton(4) : shown() instanceof Error ? inlineError(shown(), () => location.reload())
-      : h('div', null, shown())));
+  }).catch((error) => shown.set(inlineError(error, () => location.reload())));
+  const view = tabs('Kinds of models', TABS.map(([id, text]) => ({ id, label: text, href: href('play', id) })),
+    () => name, shown);
   // On a small screen the strip of tabs scrolls.
-  requestAnimationFrame(() => view.querySelector('[aria-selected=true]')?.scrollIntoView({ block: 'nearest',
-    inline: 'nearest' }));
+  requestAnimationFrame(() => view.querySelector('[aria-selected=true]')?.scrollIntoView({ block: 'nearest' }));
   return view;
 }

@@ -6,8 +6,7 @@ import { button } from '../ui/parts.js';
 export function side(label, ...children) {
   const isOpen = signal(false);
   const id = newId('side');
-  return h('div', { class: 'play-side' }, button(label, { class: 'only-narrow fold',
-    'aria-expanded': () => String(isOpen()), 'aria-controls': id,
-    onclick: () => isOpen.update((is) => !is) }),
+  return h('div', { class: 'play-side' }, button(label, { class: 'only-narrow fold', 'aria-controls': id,
+    'aria-expanded': () => String(isOpen()), onclick: () => isOpen.update((is) => !is) }),
   h('div', { id, class: () => `stack card side-body${isOpen() ? ' open' : ''}` }, children));
 }

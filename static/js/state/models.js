@@ -1,12 +1,15 @@
 // The models as the server last told them, and what may be said about each.
 import { subscribe } from '../core/feed.js';
+import { announce } from '../core/live.js';
 import { setting } from '../core/persist.js';
 import { computed, signal } from '../core/signal.js';
 import { foldEvent } from '../core/topics.js';
-import { announce } from '../core/live.js';
 export { pins, togglePin } from './prefs.js';
 
 const MAX_DISMISSED = 50;
+
+/** For computed(): values that say the same. */
+export const alike = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
 /** Model[] in the order of the server; objects are replaced, never changed. */
 export const models = signal([]);
@@ -19,16 +22,14 @@ const dismissed = setting('dismissed', [], Array.isArray);
 const byId = computed(() => new Map(models().map((model) => [model.id, model])));
 export const modelById = (id) => byId().get(id) || null;
 
-/** {ready, starting, stopping, failed, stopped, peer, queued (requests), running (requests)} */
-export const counts = computed(() => {
-  const all = { ready: 0, starting: 0, stopping: 0, failed: 0, stopped: 0, queued: 0, peer: 0, waiting: 0, running: 0 };
-  for (const model of models()) {
-    all[faceOf(model).state]++;
-    all.waiting += model.queued || 0;
-    all.running += model.in_flight || 0;
-  }
+/** How many of a list have each name: {ready: 2, …}. */
+export function countBy(list, nameOf) {
+  const all = Object.create(null);          // an id may be any word
+  for (const item of list) all[nameOf(item)] = (all[nameOf(item)] || 0) + 1;
   return all;
-}, (a, b) => JSON.stringify(a) === JSON.stringify(b));
+}
+export const stateOf = (model) => faceOf(model).state;
+export const counts = computed(() => ({ ready: 0, ...countBy(models(), stateOf) }), alike);
 
 const WORDS = { ready: 'ready', starting: 'loading', stopping: 'stopping', stopped: 'stopped' };
 
@@ -38,24 +39,21 @@ export function faceOf(model) {
   if (model.state === 'stopped' && hasFailure(model)) return { state: 'failed', word: 'failed' };
   if (model.state === 'stopped' && model.queued > 0) return { state: 'queued', word: 'waiting' };
   if (model.state === 'ready' && model.leaving) return { state: 'stopping', word: 'leaving' };
-  return { state: WORDS[model.state] ? model.state : 'stopped', word: WORDS[model.state] || model.state || 'unknown' };
+  return WORDS[model.state] ? { state: model.state, word: WORDS[model.state] } : { state: 'stopped', word: 'unknown' };
 }
 
 export const displayName = (model) => model.name || model.id;
-export const hasFailure = (model) => Boolean(model.last_error) && !isDismissed(model);
-export const isDismissed = (model) => dismissed().includes(failureKey(model));
+export const hasFailure = (model) => Boolean(model.last_error) && !dismissed().includes(failureKey(model));
+export const dismissFailure = (model) => dismissed.update((all) => [...all, failureKey(model)].slice(-MAX_DISMISSED));
 
-export function dismissFailure(model) {
-  dismissed.update((all) => [...all, failureKey(model)].slice(-MAX_DISMISSED));
-}
+// Model ids can be long; which failure it was is all that must be told apart.
+const failureKey = (model) => `${model.id.slice(-40)}@${Math.round(model.last_error.at)}`;
+
+export const isOnGpu = (model) => model.memory.gpus?.length > 0;
 
 /** Bytes on all GPUs, or of the processes where no GPU is measured; null when nobody knows. */
-export function memoryOf(model) {
-  const { gpus, rss_bytes: resident = null } = model.memory || {};
-  return gpus && gpus.length ? gpus.reduce((sum, each) => sum + each.bytes, 0) : resident;
-}
-
-export const isOnGpu = (model) => Boolean(model.memory && model.memory.gpus && model.memory.gpus.length);
+export const memoryOf = (model) => (isOnGpu(model) ? model.memory.gpus.reduce((sum, each) => sum + each.bytes, 0)
+  : model.memory.rss_bytes);
 
 export function startModels() {
   let held = new Map();
@@ -71,9 +69,6 @@ export function startModels() {
 
 function announceChange(before, model) {
   if (!before || before.state === model.state) return;
-  const face = faceOf(model);
-  announce(`${displayName(model)} ${face.word}`, { urgent: face.state === 'failed' });
+  const { state, word } = faceOf(model);
+  announce(`${displayName(model)} ${word}`, { urgent: state === 'failed' });
 }
-
-// Model ids can be long; which failure it was is all that must be told apart.
-const failureKey = (model) => `${model.id.slice(-40)}@${Math.round(model.last_error ? model.last_error.at : 0)}`;

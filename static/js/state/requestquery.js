@@ -1,140 +1,101 @@
-// What is asked of the history, in its four forms: tokens that people type, the query of the address, parameters of
-// the API, and a test for rows that the stream brings.
+// What is asked of the history in its four forms: tokens that people type, the query of the address, parameters of
+// the API, and a test for what the stream brings. A token is [name, value].
 import { serverNow } from '../core/format.js';
 
-export const OUTCOMES = ['ok', 'error', 'client_gone', 'cancelled', 'broken'];
-export const SIZES = [25, 50, 100, 250, 500];
-const SECONDS = { m: 60, min: 60, h: 3600, d: 86400, w: 604800 };
-const TIME = 'a time such as 2031-05-17T08:00, or seconds since 1970';
-const any = () => true;
+const USUAL = { page: 1, limit: 25, sort: 'time', order: 'desc' };
+const MOST_ROWS = 500;
+const SECONDS = { m: 60, h: 3600, d: 86400, w: 604800 };
+const has = (text, part) => (text || '').toLowerCase().includes(part.toLowerCase());
+const statusOf = (row) => row.resp_status_code || row.status || 0;
+const isFailed = (row) => statusOf(row) >= 400 || row.outcome === 'error' || row.outcome === 'broken';
+export const pathOf = (row) => row.req_path || row.path || '';
 
-/** name → {param in the address, may there be several, check, what it may be} */
+const same = (field) => ({ many: true, test: (row, value) => row[field] === value });
+const time = (param, read, hint, test) => ({ hint, check: (value) => read(value) > 0,
+  send: (value) => [param, Math.floor(read(value))], test: (row, value) => test(row.at, read(value)) });
+const CLOCK = 'a time such as 2031-05-17T08:00';
+
+/** many: several are OR-ed, otherwise the newest counts. check and hint: what it may be. param: its name in the
+ *  address and the API; send: what the API gets when that is something else. */
 const FILTERS = {
-  model: { many: true, check: any, hint: 'the ID of a model' },
-  status: { many: true, check: (v) => /^([1-9]xx|[1-9]\d\d|error)$/i.test(v), split: true,
-    hint: 'a code such as 404, a class such as 5xx, or error' },
-  outcome: { many: true, check: (v) => OUTCOMES.includes(v), split: true, hint: `one of ${OUTCOMES.join(', ')}` },
-  client: { many: true, check: any, hint: 'an address' },
-  session: { many: true, check: any, hint: 'the ID of a session' },
-  path: { check: any, hint: 'a part of the path, or = and the whole path' },
-  text: { param: 'q', check: any, hint: 'words in the error, the path or the model' },
-  since: { check: (v) => spanOf(v) > 0, hint: 'a length of time such as 15m, 1h or 7d' },
-  from: { check: (v) => timeOf(v) !== null, hint: TIME },
-  to: { check: (v) => timeOf(v) !== null, hint: TIME },
-  id: { check: (v) => /^([1-9]\d*|[1-9]\d*-|-[1-9]\d*|[1-9]\d*-[1-9]\d*)$/.test(v),
-    hint: 'a number or a range such as 100-200' },
+  __proto__: null,
+  model: same('model'),
+  status: { many: true, hint: '404, 5xx or error, for instance',
+    check: (value) => /^([1-9](xx|\d\d)|error)$/.test(value),
+    test: (row, value) => (value === 'error' ? isFailed(row)
+      : String(statusOf(row)).startsWith(value.replace('xx', ''))) },
+  client: same('client'),
+  session: same('session'),
+  path: { test: (row, value) => (value[0] === '=' ? pathOf(row) === value.slice(1) : pathOf(row).includes(value)) },
+  text: { param: 'q',
+    test: (row, value) => [row.error_msg, pathOf(row), row.model, row.requested].some((each) => has(each, value)) },
+  since: time('from', sinceOf, 'a length of time such as 15m, 1h or 7d', (at, bound) => at >= bound),
+  from: time('from', timeOf, CLOCK, (at, bound) => at >= bound),
+  to: time('to', timeOf, CLOCK, (at, bound) => at < bound + 1),
 };
+const NAMES = Object.keys(FILTERS);
 const paramOf = (name) => FILTERS[name].param || name;
-const wrongOf = (text, name) => ({ text, why: `${name} is ${FILTERS[name].hint}` });
 
-/** Text → {valid: [[name, value]], wrong: [{text, why}]}. Words without a name are looked for in the text. */
+/** What is wrong with a token, or ''. */
+export function complaint([name, value]) {
+  const { check = Boolean, hint = 'something to look for' } = FILTERS[name] || {};
+  if (!FILTERS[name]) return `there is no filter "${name}", only ${NAMES.join(', ')}`;
+  return check(value) ? '' : `${name} is ${hint}`;
+}
+
+/** Words without a name are looked for in the text. */
 export function parseTokens(text) {
-  const [valid, wrong, words] = [[], [], []];
-  for (const token of text.match(/(?:[^\s"]|"[^"]*"?)+/g) || []) {
-    const at = token.startsWith('"') ? -1 : token.indexOf(':');
-    const name = token.slice(0, Math.max(0, at)).toLowerCase();
-    const value = token.slice(at + 1).replace(/"/g, '');
-    if (at < 0) words.push(value);
-    else if (!Object.hasOwn(FILTERS, name)) wrong.push({ text: token,
-      why: `there is no filter "${name}"; use ${Object.keys(FILTERS).join(', ')}` });
-    else {
-      const values = FILTERS[name].split ? value.split(',') : [value];
-      if (value && values.every(FILTERS[name].check)) valid.push(...values.map((each) => [name, each]));
-      else wrong.push(wrongOf(token, name));
-    }
+  let tokens = [];
+  const words = [];
+  for (const part of text.match(/(?:[^\s"]|"[^"]*"?)+/g) || []) {
+    const [, name, value] = /^(?:([^":]*):)?(.*)$/s.exec(part);
+    const plain = value.replaceAll('"', '');
+    if (name === undefined) words.push(plain);
+    else tokens = withToken(tokens, [name.toLowerCase(), plain]);
   }
-  if (words.length) valid.push(['text', words.join(' ')]);
-  return { valid, wrong };
+  return words.length ? withToken(tokens, ['text', words.join(' ')]) : tokens;
 }
 
-export const tokenText = (name, value) => `${name}:${/[\s"]/.test(value) ? `"${value}"` : value}`;
+export const tokenText = ([name, value]) => `${name}:${/[\s"]/.test(value) ? `"${value}"` : value}`;
 
-/** The same from the query of an address. What is not understood there is told, not passed over. */
-export function readFilters(query) {
-  const { wrong } = parseTokens(query.get('bad') || '');
-  const valid = [];
-  for (const name of Object.keys(FILTERS)) {
-    for (const value of query.getAll(paramOf(name)).filter(Boolean)) {
-      if (FILTERS[name].check(value)) valid.push([name, value]);
-      else wrong.push(wrongOf(tokenText(name, value), name));
-    }
-  }
-  return { valid, wrong };
-}
+export const without = (tokens, [name, value]) => tokens.filter(([n, v]) => n !== name || v !== value);
 
-/** Adds tokens: of one kind several are OR-ed where that can be, otherwise the newest counts. */
-export function addFilters(all, more) {
-  for (const [name, value] of more) {
-    all = [...all.filter(([n, v]) => n !== name || (FILTERS[name].many && v !== value)), [name, value]];
-  }
-  return all;
-}
+export const withToken = (tokens, token) => [...(FILTERS[token[0]]?.many ? without(tokens, token)
+  : tokens.filter(([name]) => name !== token[0])), token];
+
+/** All that the address has, also what is wrong: that is told, not passed over. */
+export const readTokens = (query) => [...NAMES.flatMap((name) => query.getAll(paramOf(name)).filter(Boolean)
+  .map((value) => [name, value])), ...query.getAll('bad').flatMap(parseTokens)];
+
+export const readFilters = (query) => readTokens(query).filter((token) => !complaint(token));
 
 /** Changes for setQuery(). Another filter begins on page 1. */
-export function filterChanges(valid, wrong = []) {
-  const changes = { bad: wrong.map((each) => each.text).join(' '), page: null };
-  for (const name of Object.keys(FILTERS)) changes[paramOf(name)] = valid.filter(([n]) => n === name).map(([,
-    value]) => value);
-  return changes;
-}
+export const filterChanges = (tokens) => ({ page: null,
+  bad: tokens.filter(([name, value]) => !FILTERS[name] || !value).map(tokenText),
+  ...Object.fromEntries(NAMES.map((name) => [paramOf(name), tokens.filter(([n]) => n === name).map(([, v]) => v)])) });
 
-/** Parameters of the API. */
-export function apiQuery(valid) {
-  const query = new URLSearchParams();
-  const from = [];
-  for (const [name, value] of valid) {
-    if (name === 'since') from.push(serverNow() - spanOf(value));
-    else if (name === 'from') from.push(timeOf(value));
-    else if (name === 'to') query.set('to', String(timeOf(value)));
-    else if (name === 'id') idRange(value).forEach((bound, i) => bound && query.set(['min_id', 'max_id'][i], bound));
-    else query.append(paramOf(name), value);
-  }
-  if (from.length) query.set('from', String(Math.floor(Math.max(...from))));
-  return query;
-}
+/** Parameters of the API. What it takes for granted is left out. */
+export const apiQuery = (filters, more = {}) => new URLSearchParams([...filters.map(([name, value]) =>
+  FILTERS[name].send?.(value) || [paramOf(name), value]), ...Object.entries(more).filter(([name, value]) =>
+  value !== USUAL[name])]);
 
-/** Whether a row or a live entry passes, as the server would decide. A live one has no outcome yet. */
-export function passes(valid, row) {
-  const path = row.req_path || row.path || '';
-  const status = row.resp_status_code || row.status || 0;
-  const tests = {
-    model: (v) => row.model === v,
-    client: (v) => row.client === v,
-    session: (v) => row.session === v,
-    outcome: (v) => row.outcome === v,
-    status: (v) => (v.toLowerCase() === 'error' ? status >= 400 || row.outcome === 'error' || row.outcome === 'broken'
-      : /xx$/i.test(v) ? Math.floor(status / 100) === Number(v[0]) : status === Number(v)),
-    path: (v) => (v.startsWith('=') ? path === v.slice(1) : path.includes(v)),
-    text: (v) => [row.error_msg, path, row.model, row.requested].some((each) => (each
-      || '').toLowerCase().includes(v.toLowerCase())),
-    since: (v) => row.at >= serverNow() - spanOf(v),
-    from: (v) => row.at >= timeOf(v),
-    to: (v) => row.at < timeOf(v) + 1,
-    id: (v) => idRange(v).every((bound, i) => !bound || (i ? row.id <= bound : row.id >= bound)),
-  };
-  const kinds = new Set(valid.map(([name]) => name));
-  return [...kinds].every((kind) => valid.some(([name, value]) => name === kind && tests[name](value)));
-}
+/** Whether a row or a live entry passes, as the server would decide. */
+export const passes = (filters, row) => filters.every(([kind]) => filters.some(([name, value]) => name === kind
+  && FILTERS[name].test(row, value)));
 
-/** Which part of the history, in which order: {page, size, sort: {key, dir}}. */
+/** Which part of the history, in which order, in words of the API. */
 export function viewOf(query) {
-  const sort = query.get('sort') || '-time';
-  const size = Number(query.get('size'));
-  return { page: Math.max(1, Math.floor(Number(query.get('page')) || 1)), size: SIZES.includes(size) ? size : SIZES[0],
-    sort: { key: sort.replace(/^-/, ''), dir: sort.startsWith('-') ? 'desc' : 'asc' } };
-}
-
-function spanOf(text) {
-  const found = /^(\d{1,5})(min|[mhdw])$/i.exec(text);
-  return found ? Number(found[1]) * SECONDS[found[2].toLowerCase()] : 0;
+  const [, down, sort] = /^(-?)(.*)$/.exec(query.get('sort') || '-time');
+  const [page, size] = ['page', 'size'].map((name) => Math.floor(query.get(name)) || 0);
+  return { page: Math.max(page, 1), limit: Math.min(MOST_ROWS, Math.max(size, USUAL.limit)), sort,
+    order: down ? 'desc' : 'asc' };
 }
 
 function timeOf(text) {
-  const at = /^\d{9,11}(\.\d+)?$/.test(text) ? Number(text) : Date.parse(text) / 1000;
-  return Number.isFinite(at) ? Math.floor(at) : null;
+  return Date.parse(text) / 1000;
 }
 
-function idRange(text) {
-  const [low, high = low] = text.split('-');
-  return [Number(low), Number(high)];
+function sinceOf(text) {
+  const [, count, unit] = /^(\d{1,5})([mhdw])$/.exec(text) || [];
+  return serverNow() - count * SECONDS[unit];
 }

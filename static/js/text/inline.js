@@ -1,237 +1,205 @@
-// The inside of a paragraph: emphasis, code, links, formulas. Linear in its length; see markdown.js for the rules.
-//
-// Nodes: text, em, strong, del, code, link, br, math.
+// The inside of a paragraph: emphasis, code, links, formulas. The rules are those of markdown.js.
 
+export const MAX_DEPTH = 32;
+const MAX_TICKS = 16;
 const PUNCTUATION = /[!-/:-@[-`{-~]/;
-const WORD = /[\p{L}\p{N}]/u;
 const ORDINARY = /[^\\`$<&*_~[\]! h]+/y;
-const ENTITIES = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'", nbsp: '\u00a0', copy: '\u00a9', hellip: '\u2026',
-  mdash: '\u2014', ndash: '\u2013', rarr: '\u2192', larr: '\u2190', times: '\u00d7', deg: '\u00b0' };
+const AUTOLINK = /<((?:https?:\/\/|mailto:)[^\s<>]{1,2000}|[\w.+-]{1,64}@[\w.-]{1,255})>/iy;
+const URL_TEXT = /(?<![\p{L}\p{N}])https?:\/\/[^\s<>"`\\^{}|[\]]{1,2000}/iuy;
+const FORMULA = /\$(?![\s\d$])([^$]{0,400}?[^\s\\$])\$(?!\d)/y;
+const ENTITY = /&(#\d{1,7}|#x[0-9a-f]{1,6}|[a-z]{2,8});/iy;
+const ENTITIES = new Map([['amp', '&'], ['lt', '<'], ['gt', '>'], ['quot', '"'], ['apos', "'"], ['nbsp', '\u00a0']]);
+// (address "title"); brackets in an address come in pairs.
+const TARGET = new RegExp(/\(\s?(?:<([^<>\n]{0,2000})>|((?:\\.|[^\s()\\]|\([^\s()\\]*\))*))/.source
+  + /(?:\s("[^"]{0,400}"|'[^']{0,400}'))?\s?\)/.source, 'y');
 
-// Left to right; what may open something waits on `pieces` until its end is met, or stays the text it was.
-export function inline(text) {
-  const pieces = [];
-  const brackets = [];                  // `dead` of them, counted from the first, may open no link any more
-  brackets.dead = 0;
-  const ticks = tickRuns(text);
-  let plain = '';
-  let i = 0;
-  const flush = () => { if (plain) pieces.push({ t: 'text', text: plain }); plain = ''; };
-  const put = (node) => { flush(); pieces.push(node); };
-  while (i < text.length) {
-    ORDINARY.lastIndex = i;
-    const run = ORDINARY.exec(text);
-    if (run) { plain += run[0]; i += run[0].length; continue; }
-    const char = text[i];
-    const rest = SPECIAL[char] ? SPECIAL[char](text, i, ticks) : null;
-    if (rest) {
-      if (rest.node) put(rest.node); else plain += rest.text;
-      i = rest.end;
-    } else if (char === '*' || char === '_' || char === '~') {
-      let end = i;
-      while (text[end] === char) end += 1;
-      put(delimiter(text, char, i, end));
-      i = end;
-    } else if (char === '[' || (char === '!' && text[i + 1] === '[')) {
-      const size = char === '!' ? 2 : 1;
-      put({ t: 'text', text: text.slice(i, i + size) });
-      brackets.push({ at: pieces.length - 1, isPicture: size === 2 });
-      i += size;
-    } else if (char === ']') {
-      flush();
-      i = closeBracket(text, i, pieces, brackets);
-    } else {
-      plain += char;
-      i += 1;
-    }
-  }
-  flush();
-  return merged(emphasis(pieces));
+/** Text is a string; all else is {tag, props, children, depth}. */
+export const node = (tag, children = [], props = null) => ({ tag, props, children,
+  depth: 1 + children.reduce((most, each) => Math.max(most, each.depth || 0), 0) });
+
+// What is nested too deeply is text.
+function nested(tag, children, props) {
+  const made = node(tag, children, props);
+  return made.depth > MAX_DEPTH ? textOf(children) : made;
 }
+const textOf = (nodes) => nodes.reduce((text, each) => text + (each.children ? textOf(each.children) : each), '');
 
-function tickRuns(text) {
-  const runs = new Map();
-  runs.missing = new Set();       // what ends a formula and does not occur any more
-  for (const found of text.matchAll(/`+/g)) {
-    if (!runs.has(found[0].length)) runs.set(found[0].length, { at: [], next: 0 });
-    runs.get(found[0].length).at.push(found.index);
-  }
-  return runs;
-}
+const link = (href, children, props) => nested('a', children,
+  { href, target: '_blank', rel: 'noopener noreferrer', ...props });
 
-const SPECIAL = {
-  '\\': (text, i, ticks) => {
-    const next = text[i + 1];
-    if (next === '\n') return { node: { t: 'br' }, end: i + 2 };
-    const math = next === '(' || next === '[' ? mathBetween(text, i, `\\${next}`, next === '(' ? '\\)' : '\\]', ticks.missing) : null;
-    if (math) return math;
-    return next && PUNCTUATION.test(next) ? { text: next, end: i + 2 } : null;
-  },
-  '`': (text, i, ticks) => {
-    let end = i;
-    while (text[end] === '`') end += 1;
-    const runs = ticks.get(end - i);
-    // A backslash before may have made the run shorter than it was counted.
-    if (!runs) return { text: text.slice(i, end), end };
-    while (runs.next < runs.at.length && runs.at[runs.next] < end) runs.next += 1;
-    if (runs.next === runs.at.length) return { text: text.slice(i, end), end };
-    const close = runs.at[runs.next];
-    let body = text.slice(end, close).replace(/\n/g, ' ');
-    if (body.startsWith(' ') && body.endsWith(' ') && body.trim()) body = body.slice(1, -1);
-    return { node: { t: 'code', text: body }, end: close + end - i };
-  },
-  $: (text, i, ticks) => {
-    if (text[i + 1] === '$') return mathBetween(text, i, '$$', '$$', ticks.missing);
-    // Prices are not formulas: no space inside the signs, and no digit after them.
-    if (!text[i + 1] || /[\s\d]/.test(text[i + 1])) return null;
-    const close = text.indexOf('$', i + 1);
-    if (close < 0 || close - i > 400 || /[\s\\]/.test(text[close - 1]) || /\d/.test(text[close + 1] || '')) return null;
-    return { node: { t: 'math', display: false, tex: text.slice(i + 1, close) }, end: close + 1 };
-  },
-  '<': (text, i) => {
-    const found = /^<((?:https?:\/\/|mailto:)[^\s<>]{1,2000}|[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8})>/i
-      .exec(text.slice(i, i + 2100));
-    if (!found) return null;
-    const href = safeHref(found[1].includes(':') ? found[1] : `mailto:${found[1]}`);
-    return href && { node: { t: 'link', href, children: [{ t: 'text', text: found[1] }] }, end: i + found[0].length };
-  },
-  h: (text, i) => {
-    if (!text.startsWith('http', i) || (i && WORD.test(text[i - 1]))) return null;
-    const found = /^https?:\/\/[^\s<>"`\\^{}|]{1,2000}/i.exec(text.slice(i, i + 2010));
-    if (!found) return null;
-    let url = found[0].replace(/[*_~]+$/, '').replace(/[.,:;!?'")\]]+$/, (tail) => (
-      tail.startsWith(')') && found[0].split('(').length > found[0].split(')').length - 1 ? ')' : ''));
-    if (url.includes(']')) url = url.slice(0, url.indexOf(']'));
-    const href = safeHref(url);
-    return href && { node: { t: 'link', href, children: [{ t: 'text', text: url }] }, end: i + url.length };
-  },
-  ' ': (text, i) => {
-    if (text[i + 1] !== ' ') return null;
-    const found = /^ {2,}\n/.exec(text.slice(i, i + 80));
-    return found && { node: { t: 'br' }, end: i + found[0].length };
-  },
-  '&': (text, i) => {
-    const found = /^&(?:#(\d{1,7})|#x([0-9a-f]{1,6})|([a-z]{2,8}));/i.exec(text.slice(i, i + 12));
-    if (!found) return null;
-    const point = found[3] ? null : parseInt(found[1] || found[2], found[1] ? 10 : 16);
-    const char = found[3] ? ENTITIES[found[3]] : point && point < 0x110000 && (point < 0xd800 || point > 0xdfff)
-      ? String.fromCodePoint(point) : '\ufffd';
-    return char ? { text: char, end: i + found[0].length } : null;
-  },
-};
-
-function mathBetween(text, i, open, close, missing) {
-  // Looked for once in vain, it is not there for those that follow either.
-  const end = missing.has(close) ? -1 : text.indexOf(close, i + open.length);
-  if (end < 0) { missing.add(close); return null; }
-  const display = open === '$$' || open === '\\[';
-  return { node: { t: 'math', display, tex: text.slice(i + open.length, end).trim() }, end: end + close.length };
-}
-
-function delimiter(text, char, start, end) {
-  const before = text[start - 1] || ' ';
-  const after = text[end] || ' ';
-  const leftOpen = !/\s/.test(after) && (!PUNCTUATION.test(after) || /\s/.test(before) || PUNCTUATION.test(before));
-  const rightOpen = !/\s/.test(before) && (!PUNCTUATION.test(before) || /\s/.test(after) || PUNCTUATION.test(after));
-  const inWord = char === '_';
-  return { t: 'delim', char, size: end - start,
-    opens: leftOpen && (!inWord || !rightOpen || PUNCTUATION.test(before)),
-    closes: rightOpen && (!inWord || !leftOpen || PUNCTUATION.test(after)) };
-}
-
-function closeBracket(text, i, pieces, brackets) {
-  const open = brackets.pop();
-  const target = open && brackets.length >= brackets.dead ? targetAfter(text, i + 1) : null;
-  brackets.dead = Math.min(brackets.dead, brackets.length);
-  if (!target) { pieces.push({ t: 'text', text: ']' }); return i + 1; }
-  const inner = merged(emphasis(pieces.splice(open.at).slice(1)));
-  const href = safeHref(target.href);
-  if (href) pieces.push({ t: 'link', href, title: target.title, picture: open.isPicture, children: inner });
-  else pieces.push(...inner);
-  // A link cannot hold another one.
-  if (!open.isPicture) brackets.dead = brackets.length;
-  return target.end;
-}
-
-// `(address "title")` at this place, or null.
-function targetAfter(text, i) {
-  if (text[i] !== '(') return null;
-  let end = i + 1;
-  while (text[end] === ' ' || text[end] === '\n') end += 1;
-  let href = '';
-  if (text[end] === '<') {
-    const close = text.indexOf('>', end);
-    if (close < 0 || close - end > 4000) return null;
-    href = text.slice(end + 1, close);
-    end = close + 1;
-  } else {
-    let depth = 0;
-    const start = end;
-    for (; end < text.length && end - start < 4000; end += 1) {
-      if (text[end] === '\\' && text[end + 1]) { end += 1; continue; }
-      if (/\s/.test(text[end])) break;
-      if (text[end] === '(' && (depth += 1) > 8) return null;
-      if (text[end] === ')' && (depth -= 1) < 0) break;
-    }
-    href = text.slice(start, end).replace(/\\([!-/:-@[-`{-~])/g, '$1');
-  }
-  const found = /^\s*(?:("[^"]{0,400}"|'[^']{0,400}'|\([^()]{0,400}\))\s*)?\)/.exec(text.slice(end, end + 450));
-  return found ? { href, title: found[1] ? found[1].slice(1, -1) : '', end: end + found[0].length } : null;
-}
-
-// Browsers drop control characters before they look at the scheme; so do we. A blank inside an address is part of it.
-export function safeHref(text) {
-  // eslint-disable-next-line no-control-regex
-  const clean = text.replace(/[\u0000-\u001f\u007f-\u00a0\u200b-\u200f\u2028\u2029\ufeff]/g, '').trim().replaceAll(' ', '%20');
+// Browsers drop control characters before they look at the scheme; so do we.
+function safeHref(text) {
+  const clean = text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\u00a0]/gu, '').trim().replaceAll(' ', '%20');
   return /^(?:https?:\/\/|mailto:)[^<>"]+$/i.test(clean) ? clean : null;
 }
 
-// The usual pairing of delimiter runs. `bottoms` keeps a closer that found nothing from being tried again and again.
-function emphasis(pieces) {
-  const stack = [];
-  const bottoms = {};
+function matchAt(pattern, text, i) {
+  pattern.lastIndex = i;
+  return pattern.exec(text);
+}
+
+// By its first character, what stands at i: [piece, end], or nothing. `missing`: what was looked for in vain.
+const TAKE = {
+  '\\': (text, i, missing) => {
+    const next = text[i + 1] || '';
+    if (next === '\n') return [node('br'), i + 2];
+    const end = { '(': '\\)', '[': '\\]' }[next];
+    return (end && codeUntil(text, i + 2, end, missing)) || (PUNCTUATION.test(next) && [next, i + 2]);
+  },
+  '`': (text, i, missing) => {
+    let from = i;
+    while (text[from] === '`') from += 1;
+    const ticks = text.slice(i, from);
+    return (ticks.length <= MAX_TICKS && codeUntil(text, from, ticks, missing)) || [ticks, from];
+  },
+  $: (text, i, missing) => {
+    if (text[i + 1] === '$') return codeUntil(text, i + 2, '$$', missing);
+    const found = matchAt(FORMULA, text, i);          // prices are no formulas
+    return found && [node('code', [found[1]]), FORMULA.lastIndex];
+  },
+  '<': (text, i) => {
+    const [all, address] = matchAt(AUTOLINK, text, i) || [];
+    const href = all && safeHref(address.includes(':') ? address : `mailto:${address}`);
+    return href && [link(href, [address]), i + all.length];
+  },
+  h: (text, i) => {
+    const [all] = matchAt(URL_TEXT, text, i) || [''];
+    let end = all.length;
+    while (end && '.,:;!?\'"*_~)'.includes(all[end - 1])) end -= 1;
+    const url = all.slice(0, end);
+    const whole = all[end] === ')' && url.split('(').length > url.split(')').length ? `${url})` : url;
+    const href = safeHref(whole);
+    return href && [link(href, [whole]), i + whole.length];
+  },
+  ' ': (text, i) => {
+    const [all] = matchAt(/ {2,80}\n/y, text, i) || [];
+    return all && [node('br'), i + all.length];
+  },
+  '&': (text, i) => {
+    const [all, name] = matchAt(ENTITY, text, i) || [];
+    const point = name?.[0] === '#' ? Number(`0${name.slice(1)}`) : 0;        // 065 or 0x41
+    const char = ENTITIES.get(name) || (point && point < 0x110000 && String.fromCodePoint(point));
+    return char && [char, i + all.length];
+  },
+};
+
+function codeUntil(text, from, end, missing) {
+  let at = missing.has(end) ? -1 : text.indexOf(end, from);
+  while (at >= 0 && end[0] === '`' && text[at + end.length] === '`') {       // a longer run ends nothing
+    while (text[at] === '`') at += 1;
+    at = text.indexOf(end, at);
+  }
+  if (at < 0) {
+    missing.add(end);
+    return null;
+  }
+  const body = text.slice(from, at).replace(/\n/g, ' ');
+  return [node('code', [body.trim() || body]), at + end.length];
+}
+
+/** The nodes of a text. */
+export function inline(text) {
+  const pieces = [];
+  const brackets = [];
+  const missing = new Set();
+  let dead = 0;                     // so many brackets may open no link any more: links do not nest
+  let i = 0;
+  while (i < text.length) {
+    const char = text[i];
+    const [run] = matchAt(ORDINARY, text, i) || [];
+    const taken = run ? [run, i + run.length] : TAKE[char]?.(text, i, missing);
+    if (taken) {
+      pieces.push(taken[0]);
+      i = taken[1];
+    } else if ('*_~'.includes(char)) {
+      const start = i;
+      while (text[i] === char) i += 1;
+      pieces.push(delimiter(text, char, start, i));
+    } else if (char === ']') {
+      i = closeBracket();
+    } else {
+      const opening = text.startsWith('![', i) ? '![' : char;
+      if (opening.endsWith('[')) brackets.push({ at: pieces.length, isPicture: opening !== '[' });
+      pieces.push(opening);
+      i += opening.length;
+    }
+  }
+  return paired(pieces);
+
+  function closeBracket() {
+    const open = brackets.pop();
+    const found = open && brackets.length >= dead && matchAt(TARGET, text, i + 1);
+    dead = Math.min(dead, brackets.length);
+    if (!found) {
+      pieces.push(']');
+      return i + 1;
+    }
+    const [all, pointed, plain = '', title] = found;
+    const inner = paired(pieces.splice(open.at).slice(1));
+    const href = safeHref(pointed ?? plain.replace(/\\([!-/:-@[-`{-~])/g, '$1'));
+    const props = { title: title?.slice(1, -1), class: open.isPicture ? 'picture' : null };
+    for (const each of href ? [link(href, inner.length ? inner : [href], props)] : inner) pieces.push(each);
+    if (!open.isPicture) dead = brackets.length;
+    return i + 1 + all.length;
+  }
+}
+
+function delimiter(text, char, start, end) {
+  // 2: space, 1: punctuation, 0: a word
+  const [before, after] = [text[start - 1] || ' ', text[end] || ' '].map((each) => (/\s/.test(each) ? 2
+    : Number(PUNCTUATION.test(each))));
+  const opens = after < 2 && (!after || before > 0);
+  const closes = before < 2 && (!before || after > 0);
+  const isInWord = char === '_' && opens && closes;
+  return { char, size: end - start, opens: opens && (!isInWord || before === 1),
+    closes: closes && (!isInWord || after === 1) };
+}
+
+// `floors` keeps a closer that found nothing from being tried again and again.
+function paired(pieces) {
+  const openers = [];
+  const floors = {};
   const nodes = [];
   for (const piece of pieces) {
-    if (piece.t !== 'delim') { nodes.push(piece); continue; }
+    if (!piece.char) {
+      nodes.push(piece);
+      continue;
+    }
     const run = { ...piece };
     while (run.closes && run.size) {
-      const key = run.char + run.opens;
-      const floor = bottoms[key] || 0;
-      let at = stack.length - 1;
-      while (at >= floor && !(stack[at].char === run.char && fits(stack[at], run))) at -= 1;
-      if (at < floor) { bottoms[key] = stack.length; break; }
-      const opener = stack[at];
-      const size = run.char === '~' ? opener.size : Math.min(2, opener.size, run.size);
-      const children = merged(nodes.splice(opener.at + 1).map(asText));
+      const floor = floors[run.char] || 0;
+      const isTilde = run.char === '~';
+      let at = openers.length - 1;
+      while (at >= floor && !(openers[at].char === run.char && (!isTilde || openers[at].size === run.size))) at -= 1;
+      if (at < floor) {
+        floors[run.char] = openers.length;
+        break;
+      }
+      const opener = openers[at];
+      const size = isTilde ? opener.size : Math.min(2, opener.size, run.size);
+      const children = settled(nodes.splice(opener.at + 1));
       opener.size -= size;
       run.size -= size;
-      stack.length = opener.size ? at + 1 : at;
-      for (const name of Object.keys(bottoms)) bottoms[name] = Math.min(bottoms[name], stack.length);
+      openers.length = opener.size ? at + 1 : at;
+      for (const each in floors) floors[each] = Math.min(floors[each], openers.length);
       if (!opener.size) nodes.pop();
-      nodes.push({ t: run.char === '~' ? 'del' : size === 2 ? 'strong' : 'em', children });
+      nodes.push(nested(isTilde ? 'del' : size === 2 ? 'strong' : 'em', children));
     }
     if (!run.size) continue;
     run.at = nodes.length;
     nodes.push(run);
-    if (run.opens && (run.char !== '~' || run.size < 3)) stack.push(run);
+    if (run.opens && (run.char !== '~' || run.size < 3)) openers.push(run);
   }
-  return nodes.map(asText);
+  return settled(nodes);
 }
 
-function fits(opener, closer) {
-  if (closer.char === '~') return opener.size === closer.size;
-  return !((opener.closes || closer.opens) && (opener.size + closer.size) % 3 === 0
-    && (opener.size % 3 || closer.size % 3));
-}
-
-const asText = (node) => (node.t === 'delim' ? { t: 'text', text: node.char.repeat(node.size) } : node);
-
-function merged(nodes) {
+// Delimiters without a partner are text.
+function settled(nodes) {
   const found = [];
-  for (const node of nodes) {
-    const last = found[found.length - 1];
-    if (node.t === 'text' && last && last.t === 'text') found[found.length - 1] = { t: 'text', text: last.text + node.text };
-    else found.push(node);
+  for (const each of nodes) {
+    const piece = each.char ? each.char.repeat(each.size) : each;
+    if (typeof piece === 'string' && typeof found[found.length - 1] === 'string') found[found.length - 1] += piece;
+    else found.push(piece);
   }
   return found;
 }

@@ -1,118 +1,101 @@
-// Markdown as models write it: a parser that gives a tree of plain objects {t, …}; render.js makes nodes of it.
-//
+// Markdown as models write it: a parser that gives a tree of {tag, props, children}; render.js makes elements of it.
 // What is parsed is hostile. So: no HTML strings anywhere, raw HTML is text, links lead to http, https and mailto only,
-// pictures become links, and both passes are linear. Nesting ends at MAX_DEPTH; what lies deeper is plain text.
-//
-// Blocks: head, para, code, quote, list, rule, table, math. Those of the top level know the `line` they begin at.
-import { inline } from './inline.js';
+// pictures become links, and both passes are linear. What is nested deeper than MAX_DEPTH is text.
+import { MAX_DEPTH, inline, node } from './inline.js';
 
-const MAX_DEPTH = 32;
+const FENCE = /^( {0,3})(`{3,}(?=[^`]*$)|~{3,}|\$\$(?=\s*$)|\\\[(?=\s*$))(.*)$/;
+const RULE = /^ {0,3}([-*_])[ \t]*(?:\1[ \t]*){2,}$/;
+const HEADING = /^ {0,3}(#{1,6})(?:[ \t]|$)/;
+const UNDERLINE = /^ {0,3}(=+|-+)[ \t]*$/;
+const QUOTE = /^ {0,3}> ?/;
+const TASK = /^\[([ xX])\][ \t]/;
+const MARKER = /^( {0,3})([-+*]|\d{1,9}[.)])([ \t]+|$)/;
 
-export function parse(text) {
-  return blocks(linesOf(text), 0);
-}
+/** Blocks know the `line` they begin at; code is {tag: 'figure', lang, text, open, grows: more may just follow}. */
+export const parse = (text) => blocks(text.split('\n'), 0);
 
-export const linesOf = (text) => text.replace(/\r\n?/g, '\n').replace(/\0/g, '\ufffd').split('\n');
+const isBlank = (line) => /^[ \t]*$/.test(line);
+const indentOf = (line) => /^ */.exec(line)[0].length;
+const markerOf = (line) => (RULE.test(line) ? null : MARKER.exec(line));
 
 function blocks(lines, depth) {
   const found = [];
   let i = 0;
   while (i < lines.length) {
-    const line = lines[i];
-    if (isBlank(line)) { i += 1; continue; }
-    const [, take] = BLOCKS.find(([starts]) => starts(line, lines, i, depth));
-    const begin = i;
-    i = take(lines, i, depth, found);
-    found[found.length - 1].line = begin;
+    if (isBlank(lines[i])) {
+      i += 1;
+      continue;
+    }
+    for (const read of READERS) {
+      const [block, end] = read(lines, i, depth) || [];
+      if (!block) continue;
+      found.push({ ...block, line: i });
+      i = end;
+      break;
+    }
   }
   return found;
 }
 
-const isBlank = (line) => /^[ \t]*$/.test(line);
-const indentOf = (line) => { let n = 0; while (line[n] === ' ') n += 1; return n; };
-
-function fenceOf(line) {
-  const found = /^ {0,3}(`{3,}|~{3,})(.*)$/.exec(line);
-  return found && !(found[1][0] === '`' && found[2].includes('`')) ? found : null;
-}
-
-function isRule(line) {
-  if (line.length > 500) return false;
-  const marks = line.replace(/[ \t]/g, '');
-  return indentOf(line) < 4 && marks.length > 2 && /^(?:-+|\*+|_+)$/.test(marks);
-}
-
-function markerOf(line) {
-  const found = /^( {0,3})([-+*]|\d{1,9}[.)])([ \t]+|$)/.exec(line);
-  return found && !isRule(line) ? found : null;
-}
-
-const headingOf = (line) => /^ {0,3}(#{1,6})(?:[ \t]|$)/.exec(line);
-const isQuote = (line) => /^ {0,3}>/.test(line);
-
-// Does a paragraph end before this line? A numbered list may only interrupt one when it starts with 1.
+// A numbered list may only interrupt a paragraph when it starts with 1.
 function interrupts(line) {
-  const marker = markerOf(line);
-  return isBlank(line) || fenceOf(line) || headingOf(line) || isQuote(line) || isRule(line)
-    || (marker && marker[3] && (marker[2].length === 1 || /^1[.)]$/.test(marker[2])));
+  const [, , mark, space] = markerOf(line) || [];
+  return isBlank(line) || [FENCE, HEADING, QUOTE, RULE].some((each) => each.test(line))
+    || (space && (mark.length === 1 || /^1[.)]$/.test(mark)));
 }
 
-function code(lines, i, depth, found) {
-  const [, fence, info] = fenceOf(lines[i]);
-  const indent = indentOf(lines[i]);
+// Formulas with lines to themselves, too.
+function code(lines, i) {
+  const [all, indent, fence, info] = FENCE.exec(lines[i]) || [];
+  if (!all) return null;
+  const mark = fence === '\\[' ? '\\]' : fence;
   const body = [];
-  let end = i + 1;
   let open = true;
-  for (; end < lines.length; end += 1) {
-    const line = lines[end];
-    const closing = line.trim();
-    if (indentOf(line) < 4 && closing.length >= fence.length && closing[0] === fence[0]
-        && closing === fence[0].repeat(closing.length)) { open = false; end += 1; break; }
-    body.push(line.slice(Math.min(indent, indentOf(line))));
-  }
-  found.push({ t: 'code', lang: info.trim().split(/\s/, 1)[0], text: body.join('\n'), open });
-  return end;
-}
-
-function mathBlock(lines, i, depth, found) {
-  const [open, close] = lines[i].trim().startsWith('$$') ? ['$$', '$$'] : ['\\[', '\\]'];
-  let tex = lines[i].trim().slice(open.length);
   let end = i + 1;
-  while (!tex.trimEnd().endsWith(close) && end < lines.length) { tex += `\n${lines[end]}`; end += 1; }
-  const isOpen = !tex.trimEnd().endsWith(close);
-  found.push({ t: 'math', display: true, open: isOpen, tex: (isOpen ? tex : tex.trimEnd().slice(0, -2)).trim() });
-  return end;
+  for (; open && end < lines.length; end += 1) {
+    const line = lines[end];
+    const last = line.trim();
+    const isMark = last.startsWith(mark) && (last === mark || last === mark[0].repeat(last.length));
+    if (isMark && indentOf(line) < 4) open = false;
+    else body.push(line.slice(Math.min(indent.length, indentOf(line))));
+  }
+  const lang = /[`~]/.test(mark) ? info.trim().split(/\s/, 1)[0] : 'math';
+  const grows = open && !indent && i + 1 < lines.length;
+  return [{ tag: 'figure', lang, text: body.join('\n'), open, grows }, end];
 }
 
-function heading(lines, i, depth, found) {
-  const level = headingOf(lines[i])[1].length;
-  const text = lines[i].trim().slice(level).trim().replace(/(^|[ \t])#+$/, '');
-  found.push({ t: 'head', level, inline: inline(text.trim()) });
-  return i + 1;
+const heading = (level, text) => node(`h${Math.min(6, level + 2)}`, inline(text.trim()));
+
+function marked(lines, i) {
+  const [, marks] = HEADING.exec(lines[i]) || [];
+  const text = marks && lines[i].trim().slice(marks.length).trim();
+  return marks && [heading(marks.length, text.replace(/(^|[ \t])#+$/, '')), i + 1];
 }
 
-function quote(lines, i, depth, found) {
+function quote(lines, i, depth) {
+  if (depth >= MAX_DEPTH || !QUOTE.test(lines[i])) return null;
   const inner = [];
   let end = i;
   for (; end < lines.length; end += 1) {
-    if (isQuote(lines[end])) inner.push(lines[end].replace(/^ {0,3}> ?/, ''));
-    else if (inner.length && !isBlank(inner[inner.length - 1]) && !interrupts(lines[end])) inner.push(lines[end]);
-    else break;
+    const line = lines[end];
+    if (!QUOTE.test(line) && (isBlank(inner[inner.length - 1]) || interrupts(line))) break;
+    inner.push(line.replace(QUOTE, ''));
   }
-  found.push({ t: 'quote', children: blocks(inner, depth + 1) });
-  return end;
+  return [node('blockquote', blocks(inner, depth + 1)), end];
 }
 
-function list(lines, i, depth, found) {
-  const first = markerOf(lines[i]);
-  const isOrdered = first[2].length > 1;
-  const kind = first[2].slice(-1);
+function list(lines, i, depth) {
+  const [, , first] = (depth < MAX_DEPTH && markerOf(lines[i])) || [];
+  if (!first) return null;
+  const kind = first.slice(-1);
+  const nextOf = (at) => {
+    const found = at < lines.length ? markerOf(lines[at]) : null;
+    return found && found[2].slice(-1) === kind ? found : null;
+  };
   const items = [];
   let end = i;
   let isLoose = false;
-  for (;;) {
-    const marker = end < lines.length ? markerOf(lines[end]) : null;
-    if (!marker || marker[2].slice(-1) !== kind || (marker[2].length > 1) !== isOrdered) break;
+  for (let marker = nextOf(end); marker; marker = nextOf(end)) {
     const space = marker[3].replace(/\t/g, '    ').length;
     const width = marker[1].length + marker[2].length + (space > 4 || !space ? 1 : space);
     const inner = [lines[end].slice(marker[0].length - (space > 4 ? space - 1 : 0))];
@@ -120,88 +103,69 @@ function list(lines, i, depth, found) {
     end += 1;
     for (; end < lines.length; end += 1) {
       const line = lines[end].replace(/^\t/, '    ');
-      if (isBlank(line)) { blanks += 1; inner.push(''); continue; }
-      if (indentOf(line) >= width) {
-        inner.push(line.slice(width));
-      } else if (blanks || interrupts(line) || markerOf(line)) {
-        break;
+      const isInside = indentOf(line) >= width;
+      if (isBlank(line)) {
+        blanks += 1;
       } else {
-        inner.push(line.trimStart());
+        if (!isInside && (blanks || interrupts(line) || markerOf(line))) break;
+        isLoose ||= blanks > 0;
+        blanks = 0;
       }
-      if (blanks) isLoose = true;
-      blanks = 0;
+      inner.push(isInside ? line.slice(width) : line.trimStart());
     }
-    while (inner.length && isBlank(inner[inner.length - 1])) inner.pop();
-    const task = /^\[([ xX])\][ \t]+/.exec(inner[0] || '');
-    if (task) inner[0] = inner[0].slice(task[0].length);
-    items.push({ task: task ? task[1] !== ' ' : null, children: blocks(inner, depth + 1) });
-    const next = end < lines.length ? markerOf(lines[end]) : null;
-    if (blanks && next && next[2].slice(-1) === kind) isLoose = true;
+    inner.length -= blanks;
+    items.push(inner);
+    isLoose ||= blanks > 0 && nextOf(end) !== null;
   }
-  found.push({ t: 'list', ordered: isOrdered, start: isOrdered ? parseInt(first[2], 10) : 1, tight: !isLoose, items });
-  return end;
+  const start = parseInt(first, 10);
+  return [node(first.length > 1 ? 'ol' : 'ul', items.map((inner) => item(inner, isLoose, depth)),
+    { start: start >= 0 && start !== 1 ? start : null, class: TASK.test(items[0][0]) ? 'tasks' : null }), end];
 }
 
-// The cells of a row; a `|` after a backslash belongs to its cell.
-function cellsOf(line) {
-  const cells = [''];
-  const row = line.trim();
-  for (let i = row[0] === '|' ? 1 : 0; i < row.length; i += 1) {
-    if (row[i] === '\\' && row[i + 1] === '|') { cells[cells.length - 1] += '|'; i += 1; }
-    else if (row[i] === '|') { if (i < row.length - 1) cells.push(''); }
-    else cells[cells.length - 1] += row[i];
-  }
-  return cells.map((cell) => cell.trim());
+function item([first, ...rest], isLoose, depth) {
+  const task = TASK.exec(first);
+  const [block, ...others] = blocks([task ? first.slice(4) : first, ...rest], depth + 1);
+  const checked = task?.[1] !== ' ';
+  const box = task && node('input', [], { type: 'checkbox', disabled: true, checked,
+    'aria-label': checked ? 'done' : 'open' });
+  const inside = !isLoose && block?.tag === 'p' ? block.children : [block];
+  return node('li', [box, ...inside, ...others].filter(Boolean));
 }
 
-function alignmentsOf(line) {
-  if (line === undefined || !line.includes('-') || !/^[ \t|:-]+$/.test(line)) return null;
-  const cells = cellsOf(line);
-  if (!cells.every((cell) => /^:?-+:?$/.test(cell))) return null;
-  return cells.map((cell) => (cell.endsWith(':') ? (cell[0] === ':' ? 'center' : 'right') : cell[0] === ':' ? 'left' : ''));
+// A `|` after a backslash belongs to its cell.
+const cellsOf = (line) => line.trim().replace(/^\||(?<!\\)\|$/g, '').split(/(?<!\\)\|/)
+  .map((cell) => cell.replaceAll('\\|', '|').trim());
+
+function alignmentsOf(lines, i) {
+  const [line, under = ''] = [lines[i], lines[i + 1]];
+  if (!line.includes('|') || !under.includes('-') || !/^[ \t|:-]+$/.test(under)) return null;
+  const cells = cellsOf(under);
+  if (cells.length !== cellsOf(line).length || !cells.every((cell) => /^:?-+:?$/.test(cell))) return null;
+  return cells.map((cell) => [null, 'left', 'right', 'center'][cell.startsWith(':') + 2 * cell.endsWith(':')]);
 }
 
-function isTable(line, lines, i) {
-  if (!line.includes('|')) return false;
-  const alignments = alignmentsOf(lines[i + 1]);
-  return alignments !== null && alignments.length === cellsOf(line).length;
-}
-
-function table(lines, i, depth, found) {
-  const align = alignmentsOf(lines[i + 1]);
-  const fit = (line) => { const cells = cellsOf(line); return align.map((_, at) => inline(cells[at] || '')); };
-  const rows = [];
+function table(lines, i) {
+  const align = alignmentsOf(lines, i);
+  if (!align) return null;
+  const row = (line, tag) => {
+    const cells = cellsOf(line);
+    return node('tr', align.map((side, at) => node(tag, inline(cells[at] || ''), { 'data-align': side })));
+  };
   let end = i + 2;
-  while (end < lines.length && !interrupts(lines[end])) { rows.push(fit(lines[end])); end += 1; }
-  found.push({ t: 'table', align, head: fit(lines[i]), rows });
-  return end;
+  while (end < lines.length && !interrupts(lines[end])) end += 1;
+  const rows = lines.slice(i + 2, end).map((line) => row(line, 'td'));
+  return [node('div', [node('table', [node('thead', [row(lines[i], 'th')]), node('tbody', rows)])],
+    { class: 'table-scroll', tabindex: '0', role: 'region', 'aria-label': 'Table' }), end];
 }
 
-function para(lines, i, depth, found) {
-  const body = [lines[i]];
+function paragraph(lines, i) {
   let end = i + 1;
   for (; end < lines.length; end += 1) {
-    const line = lines[end];
-    const under = /^ {0,3}(=+|-+)[ \t]*$/.exec(line);
-    if (under) {
-      found.push({ t: 'head', level: under[1][0] === '=' ? 1 : 2, inline: inline(body.join('\n').trim()) });
-      return end + 1;
-    }
-    if (interrupts(line) || isTable(line, lines, end)) break;
-    body.push(line);
+    const [, under] = UNDERLINE.exec(lines[end]) || [];
+    if (under) return [heading(under[0] === '=' ? 1 : 2, lines.slice(i, end).join('\n')), end + 1];
+    if (interrupts(lines[end]) || alignmentsOf(lines, end)) break;
   }
-  found.push({ t: 'para', inline: inline(body.map((line) => line.trimStart()).join('\n').trimEnd()) });
-  return end;
+  return [node('p', inline(lines.slice(i, end).map((line) => line.trimStart()).join('\n').trimEnd())), end];
 }
 
-const BLOCKS = [
-  [fenceOf, code],
-  // A bracket behind a backslash may also be just that: a formula has its line to itself.
-  [(line) => /^ {0,3}(?:\$\$|\\\[(?:\s|$|.*\\\]\s*$))/.test(line), mathBlock],
-  [headingOf, heading],
-  [isRule, (lines, i, depth, found) => { found.push({ t: 'rule' }); return i + 1; }],
-  [(line, lines, i, depth) => depth < MAX_DEPTH && isQuote(line), quote],
-  [(line, lines, i, depth) => depth < MAX_DEPTH && markerOf(line), list],
-  [isTable, table],
-  [() => true, para],
-];
+const READERS = [code, marked, (lines, i) => RULE.test(lines[i]) && [node('hr'), i + 1], quote, list, table, paragraph];

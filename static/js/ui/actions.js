@@ -1,77 +1,60 @@
 // What a user can make the server do. Each says at once that it is under way, is sent once however often it is
 // clicked, and reports its own failure.
+import { h } from '../core/dom.js';
 import { api, apiUrl } from '../core/net.js';
 import { signal } from '../core/signal.js';
+import { displayName, modelById, models, profile } from '../state/models.js';
 import { askFirst, toast, toastError } from './toast.js';
-import { h } from '../core/dom.js';
-import { displayName, models, profile } from '../state/models.js';
 
-const pending = signal(new Map());
-/** '' or what is being asked of this model: 'load', 'cancel', 'unload'. */
-export const pendingOf = (id) => pending().get(id) || '';
+const asks = signal(new Map());       // id → {what, model: as it was when it was asked}
 
-export const loadModel = (id) => once(id, 'load', `Could not load ${id}`,
-  () => api(apiUrl('api', 'models', 'load', id), { method: 'POST' }));
+/** '' or what is being asked of this model: 'load', 'cancel', 'unload'; until the stream tells what came of it. */
+export function pendingOf(id) {
+  const ask = asks().get(id);
+  return ask && ask.model === modelById(id) ? ask.what : '';
+}
 
-export const cancelLoad = (id) => once(id, 'cancel', `Could not cancel the load of ${id}`,
-  () => api(apiUrl('api', 'models', 'cancel', id), { method: 'POST' }));
+/** what: 'load', 'cancel' or 'unload'; with the id '' it is of all models. */
+export async function change(id, what) {
+  if (pendingOf(id)) return;
+  const note = (ask) => asks.update((all) => new Map(all).set(id, ask));
+  note({ what, model: modelById(id) });
+  try {
+    await api(id ? apiUrl('api', 'models', what, id) : `api/models/${what}`, { method: 'POST' });
+    if (!id) note(null);
+  } catch (error) {
+    note(null);
+    toastError(error, `Could not ${what === 'cancel' ? 'cancel the load of' : what} ${id || 'the models'}`);
+  }
+}
+export const loadModel = (id) => change(id, 'load');
+export const cancelLoad = (id) => change(id, 'cancel');
 
-export async function unloadModel(model) {
-  const busy = model.in_flight || 0;
-  if (busy && !(await askFirst({
-    title: `Unload ${displayName(model)}?`, yes: 'Unload', no: 'Keep', danger: true,
-    body: `${busy} ${busy === 1 ? 'request is' : 'requests are'} in flight and will be cut off.`,
-  }))) return false;
-  return once(model.id, 'unload', `Could not unload ${model.id}`,
-    () => api(apiUrl('api', 'models', 'unload', model.id), { method: 'POST' }));
+export async function unloadModel({ id, name, in_flight: busy }) {
+  if (!busy || await confirm(`Unload ${name || id}?`,
+    `${busy} ${busy === 1 ? 'request is' : 'requests are'} in flight and will be cut off.`)) change(id, 'unload');
 }
 
 export const unloadable = () => models().filter((model) => model.state === 'ready' || model.state === 'starting');
 
 export async function unloadAll() {
-  const all = unloadable();
-  const busy = all.reduce((sum, model) => sum + (model.in_flight || 0), 0);
-  const isSure = await askFirst({
-    title: 'Unload all models?', yes: 'Unload all', no: 'Keep', danger: true,
-    body: [h('p', null, 'These will stop:'), h('ul', null, all.map((model) => h('li', null, displayName(model),
-      model.in_flight ? ` (${model.in_flight} in flight)` : ''))),
-      busy ? h('p', null, `${busy} ${busy === 1 ? 'request' : 'requests'} in flight will be cut off.`) : null],
-  });
-  return isSure && once('*', 'unload', 'Could not unload the models', () => api('api/models/unload',
-    { method: 'POST' }));
+  const list = unloadable().map((model) => h('li', null, displayName(model), model.in_flight > 0
+    && ` (cuts off ${model.in_flight} in flight)`));
+  if (await confirm('Unload all models?', [h('p', null, 'These stop:'), h('ul', null, list)])) change('', 'unload');
 }
-
-export const cancelRequest = (request) => once(`request ${request.id}`, 'cancel',
-  `Could not cancel request ${request.id}`,
-  () => api(apiUrl('api', 'inflight', String(request.id), 'cancel'), { method: 'POST' }));
 
 /** '' or null for no profile. The new one is shown at once and taken back when the server refuses. */
 export async function selectProfile(name) {
   const before = profile.peek();
-  profile.set({ ...before, active: name || null });
+  const id = name || null;
+  profile.set({ ...before, active: id });
   try {
-    await api('api/profiles/active', { method: 'PUT', body: { name: name || null } });
-    toast(name ? `Profile ${name} is active` : 'No profile is active', { kind: 'ok' });
+    await api('api/profiles/active', { method: 'PUT', body: { name: id } });
+    toast(id ? `Profile ${id} is active` : 'No profile is active', { kind: 'ok' });
   } catch (error) {
     profile.set({ ...before });
     toastError(error, 'Could not switch the profile');
   }
 }
 
-async function once(id, what, complaint, run) {
-  if (pending.peek().has(id)) return false;
-  pending.update((all) => new Map(all).set(id, what));
-  try {
-    await run();
-    return true;
-  } catch (error) {
-    toastError(error, complaint);
-    return false;
-  } finally {
-    pending.update((all) => {
-      const rest = new Map(all);
-      rest.delete(id);
-      return rest;
-    });
-  }
-}
+const confirm = (title, body) => askFirst({ title, body, yes: 'Unload', no: 'Keep', danger: true });

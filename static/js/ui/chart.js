@@ -1,195 +1,136 @@
-// Line charts and histograms as one SVG each: a path per series, a sentence, a table, a crosshair for pointer and keys.
-import { h, newId, s } from '../core/dom.js';
+// Charts as one SVG each: a path per series, a sentence, a table, and a crosshair for pointer and keys.
+import { each, h, s } from '../core/dom.js';
 import { isNumber, num, timeOfDay } from '../core/format.js';
-import { computed, effect, onCleanup, signal } from '../core/signal.js';
+import { computed, onCleanup, signal } from '../core/signal.js';
 import { nearest, niceTicks, thin, timeTicks } from './scale.js';
 import { extent, linePath } from './spark.js';
-export { spark } from './spark.js';
 
 const PAD = { left: 52, right: 8, top: 8, bottom: 20 };
 const DASHES = ['', '6 3', '2 3', '8 3 2 3', '1 4', '10 4', '4 2', '12 3 3 3'];
-const MAX_ROWS = 200;
-const plain = (value) => value.toLocaleString(undefined, { maximumSignificantDigits: 4 });
 
 /**
- * series: () => [{label, x: epoch seconds, y: values or null, series?: 1-8}]; format: value → text; max: fixed top;
- * limits: () => [{label, value}]; stacked: areas on top of each other (the series then share their x). Charts that are
- * given the same `cross` (a signal of null) share their crosshair.
+ * series: () => [{label, x: epoch seconds, y: values, NaN where unknown}]; format: value → text; max: fixed top;
+ * limits: () => [{label, value}]. Charts that are given the same `cross` (a signal of null) share their crosshair.
  */
-export function lineChart({ label, series, format = plain, height = 170, from = null, to = null, stacked = false,
-  max = null, limits = () => [], cross = signal(null) }) {
-  const off = signal(new Set());
+export function lineChart({ label, series, format, height = 170, from, to, max, limits = () => [],
+  cross = signal(null) }) {
+  const off = signal([]);
   const width = signal(600);
-  const all = computed(() => series().map((each, i) => ({ tone: (i % 8) + 1, ...each })));
-  const shown = computed(() => layers(all().filter((each) => !off().has(each.label)), stacked));
+  const all = computed(() => series().map((line, i) => ({ ...line, look: { stroke: `var(--s${(i % 8) + 1})`,
+    'stroke-dasharray': DASHES[i % 8] } })));
+  const shown = computed(() => all().filter((line) => !off().includes(line.label)));
+  const times = () => shown()[0]?.x || [];
   const scale = computed(() => scaleOf(shown(), { width: width(), height, from, to, max, limits: limits() }));
-  const figure = h('figure', { class: 'chart', 'aria-label': label },
-    h('figcaption', { class: 'row' }, h('strong', null, label), h('span', { class: 'small muted' },
-      () => summary(all(), format))),
-    svg({ label, shown, scale, height, width, cross, format, limits, stacked }),
-    h('div', { class: 'readout small num', 'aria-live': 'off' }, () => readout(shown(), cross(), format)),
-    () => all().length > 1 && h('ul', { class: 'legend-list' }, all().map((each) => h('li', null, h('button', {
-      type: 'button', 'aria-pressed': () => String(!off().has(each.label)),
-        onclick: () => off.update((set) => toggled(set, each.label)),
-    }, swatch(each), each.label)))),
-    dataTable(label, all, format));
-  return figure;
-}
+  const jump = (i) => cross.set(times()[Math.max(0, Math.min(i, times().length - 1))] ?? null);
 
-function svg({ label, shown, scale, height, width, cross, format, limits, stacked }) {
-  const move = (x) => {
-    const longest = shown().reduce((most, each) => (each.x.length > most.length ? each.x : most), []);
-    cross.set(longest.length ? longest[nearest(longest, x)] : null);
-  };
-  const step = (event) => {
-    const longest = shown().reduce((most, each) => (each.x.length > most.length ? each.x : most), []);
-    const by = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity }[event.key];
-    if (by === undefined || !longest.length) return;
-    event.preventDefault();
-    const at = cross.peek() === null ? longest.length - 1 : nearest(longest, cross.peek()) + by;
-    cross.set(longest[Math.min(longest.length - 1, Math.max(0, at))]);
-  };
-  const element = s('svg', { height, role: 'img', tabindex: '0',
-    'aria-label': `${label}. Arrow keys read single values.`, onkeydown: step,
-    onblur: () => cross.set(null), onpointerleave: () => cross.set(null),
-    onpointermove: (event) => {
-      const box = element.getBoundingClientRect();
-      move(scale().time((event.clientX - box.left) * (width.peek() / box.width)));
-    } },
+  const plot = s('svg', { height, viewBox: () => `0 0 ${width()} ${height}`, role: 'img', tabindex: '0',
+    'aria-label': `${label}. Arrow keys read single values.`,
+    onkeydown: (event) => {
+      const by = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity }[event.key];
+      if (!by) return;
+      event.preventDefault();
+      jump(cross.peek() === null ? Infinity : nearest(times(), cross.peek()) + by);
+    },
+    onpointermove: (event) => jump(nearest(times(), scale().time(event.clientX - plot.getBoundingClientRect().left))),
+    onblur: () => cross.set(null), onpointerleave: () => cross.set(null) },
   () => axes(scale(), width(), height, format),
-  s('g', null, () => shown().map((each) => paths(each, scale(), width(), stacked))),
-  () => limits().filter((each) => isNumber(each.value)).map(({ label: text, value }) => s('g', null,
-    s('path', { class: 'limit', d: `M${PAD.left} ${scale().y(value)}H${width() - PAD.right}` }),
-    s('text', { x: width() - PAD.right, y: scale().y(value) - 3, 'text-anchor': 'end' }, text))),
-  s('path', { class: 'cross', d: () => (cross() === null ? 'M0 0'
-    : `M${scale().x(cross()).toFixed(1)} ${PAD.top}V${height - PAD.bottom}`) }));
+  () => shown().map(({ x, y, look }) => s('path', { class: 'series', ...look,
+    d: linePath(...thin(x, y, width()), scale().x, scale().y) })),
+  () => limits().map((limit) => [s('path', { class: 'limit', d: scale().across(limit.value) }),
+    s('text', { x: width() - PAD.right, y: scale().y(limit.value) - 3, 'text-anchor': 'end' }, limit.label)]),
+  () => cross() !== null && s('path', { class: 'cross',
+    d: `M${scale().x(cross()).toFixed(1)} ${PAD.top}V${height - PAD.bottom}` }));
+
   const observer = new ResizeObserver(([entry]) => width.set(Math.max(160, Math.round(entry.contentRect.width))));
-  observer.observe(element);
+  observer.observe(plot);
   onCleanup(() => observer.disconnect());
-  effect(() => element.setAttribute('viewBox', `0 0 ${width()} ${height}`));
-  return element;
+  const many = () => (all().length > 1 ? all() : []);
+  const legend = each(h('ul', { class: 'legend-list' }), many, (line) => line.label, (line) => {
+    const name = line.peek().label;
+    const isOff = () => off().includes(name);
+    return h('li', null, h('button', { type: 'button', 'aria-pressed': () => String(!isOff()),
+      onclick: () => off.update((names) => (isOff() ? names.filter((one) => one !== name) : [...names, name])) },
+    s('svg', { class: 'swatch', viewBox: '0 0 20 8', 'aria-hidden': 'true' },
+      () => s('path', { d: 'M0 4H20', 'stroke-width': '3', ...line().look })), name),
+    h('div', { class: 'muted num', css: { 'margin-left': '32px' } }, () => sentence(line(), cross(), format)));
+  });
+  const caption = () => [cross() && timeOfDay(cross()), !many().length && sentence(all()[0], cross(), format)];
+  return figure(label, () => caption().filter(Boolean).join('  '), plot, legend,
+    dataTable(label, () => tableRows(label, all(), format)));
 }
 
-function layers(list, stacked) {
-  if (!stacked) return list.map((each) => ({ ...each, top: each.y, base: null }));
-  let below = [];
-  return list.map((each) => {
-    const base = each.y.map((_, i) => below[i] || 0);
-    below = each.y.map((value, i) => base[i] + (isNumber(value) ? value : 0));
-    return { ...each, top: each.y.map((value, i) => (isNumber(value) ? below[i] : NaN)), base };
-  });
+function figure(label, text, ...children) {
+  return h('figure', { class: 'chart', 'aria-label': label }, h('figcaption', { class: 'row' },
+    h('strong', null, label), h('span', { class: 'small muted num' }, text)), children);
 }
 
 function scaleOf(shown, { width, height, from, to, max, limits }) {
-  const times = extent(shown.map((each) => each.x)) || [0, 1];
-  const isEmpty = !extent(shown.map((each) => each.top));
-  const [begin, end] = [from ? from() : times[0], to ? to() : times[1]];
-  const values = extent([...shown.map((each) => each.top), limits.map((each) => each.value)]) || [0, 1];
-  const ticks = niceTicks(Math.min(0, values[0]), max ?? values[1]);
-  const [low, high] = [ticks[0], max ?? ticks[ticks.length - 1]];
-  const [w, hgt] = [width - PAD.left - PAD.right, height - PAD.top - PAD.bottom];
+  const times = extent(shown.map(({ x }) => x)) || [0, 1];
+  const values = extent(shown.map(({ y }) => y));
+  const [low, high] = extent([[0], values || [1], limits.map(({ value }) => value)]);
+  const ticks = niceTicks(low, max ?? high);
+  const [bottom, top] = [ticks[0], max ?? ticks.at(-1)];
+  const [begin, end] = [from?.() ?? times[0], to?.() ?? times[1]];
+  const [wide, tall] = [width - PAD.left - PAD.right, height - PAD.top - PAD.bottom];
   const span = end - begin || 1;
+  const y = (value) => PAD.top + tall - ((value - bottom) / (top - bottom || 1)) * tall;
   return {
-    begin, end, ticks: isEmpty ? [] : ticks.filter((tick) => tick <= high),
-    x: (at) => PAD.left + ((at - begin) / span) * w,
-    time: (x) => begin + ((x - PAD.left) / w) * span,
-    y: (value) => PAD.top + hgt - ((value - low) / (high - low || 1)) * hgt,
+    begin, end, y, ticks: values ? ticks.filter((tick) => tick <= top) : [],
+    x: (at) => PAD.left + ((at - begin) / span) * wide,
+    time: (x) => begin + ((x - PAD.left) / wide) * span,
+    across: (value) => `M${PAD.left} ${y(value).toFixed(1)}h${wide}`,
   };
 }
 
-function axes(scale, width, height, format) {
-  if (!scale.ticks.length) return s('text', { x: width / 2, y: height / 2, 'text-anchor': 'middle' }, 'no data');
-  return s('g', { 'aria-hidden': 'true' }, scale.ticks.map((tick) => [
-    s('path', { class: 'grid-line', d: `M${PAD.left} ${scale.y(tick).toFixed(1)}H${width - PAD.right}` }),
-    s('text', { x: PAD.left - 6, y: scale.y(tick) + 4, 'text-anchor': 'end' }, format(tick))]),
-  scale.end > scale.begin && scale.begin > 0 ? timeTicks(scale.begin, scale.end,
-    Math.min(8, Math.floor(width / 90))).map((at) =>
-    s('text', { x: scale.x(at), y: height - 4, 'text-anchor': 'middle' },
-      new Date(at * 1000).toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit' }))) : null);
+function axes({ begin, end, ticks, x, y, across }, width, height, format) {
+  if (!ticks.length) return s('text', { x: width / 2, y: height / 2, 'text-anchor': 'middle' }, 'no data');
+  const times = end > begin ? timeTicks(begin, end, Math.min(8, Math.floor(width / 90))) : [];
+  return s('g', { 'aria-hidden': 'true' }, ticks.map((tick) => [s('path', { class: 'grid-line', d: across(tick) }),
+    s('text', { x: PAD.left - 6, y: y(tick) + 4, 'text-anchor': 'end' }, format(tick))]),
+  times.filter((at) => x(at) < width - 30).map((at) => s('text', { x: x(at), y: height - 4, 'text-anchor': 'middle' },
+    new Date(at * 1000).toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit' }))));
 }
 
-function paths(each, scale, width, stacked) {
-  const tone = `var(--s${each.tone})`;
-  const [x, top] = thin(each.x, each.top, width);
-  const line = s('path', { class: 'series', d: linePath(x, top, scale.x, scale.y), stroke: tone,
-    'stroke-dasharray': DASHES[each.tone - 1] });
-  if (!stacked) return line;
-  // Areas are not thinned apart from their base: the two edges must keep the same points.
-  return [s('path', { class: 'area', d: linePath(each.x, each.top, scale.x, scale.y, each.base), fill: tone }), line];
+/** What a line says as a whole, or at one time. */
+function sentence({ x, y } = { x: [], y: [] }, at, format) {
+  if (at !== null) return textOf(y[nearest(x, at)], format);
+  const range = extent([y]);
+  return range ? `now ${format(y.findLast(isNumber))}, ${range.map(format).join(' to ')}` : 'no data';
 }
 
-const swatch = (each) => s('svg', { class: 'swatch', viewBox: '0 0 20 8', 'aria-hidden': 'true' },
-  s('path', { d: 'M0 4H20', 'stroke-width': '3',
-  stroke: `var(--s${each.tone})`, 'stroke-dasharray': DASHES[each.tone - 1] }));
+const textOf = (value, format) => (isNumber(value) ? format(value) : 'no data');
 
-function summary(all, format) {
-  const parts = all.slice(0, 4).map((each) => {
-    const range = extent([each.y]);
-    const last = [...each.y].reverse().find(isNumber);
-    return range ? `${all.length > 1 ? each.label + ' '
-      : ''}now ${format(last)}, ${format(range[0])} to ${format(range[1])}` : `${each.label}: no data`;
-  });
-  return parts.length ? parts.join('; ') + (all.length > 4 ? `; and ${all.length - 4} more` : '') : 'no data';
-}
-
-function readout(shown, at, format) {
-  if (at === null) return '\u00a0';
-  return `${timeOfDay(at)}  ` + shown.filter((each) => each.x.length).map((each) => {
-    const value = each.y[nearest(each.x, at)];
-    return `${each.label} ${isNumber(value) ? format(value) : 'no data'}`;
-  }).join('  ·  ');
-}
-
-/** Built only when it is opened: it would be most of the elements of the page. */
-function dataTable(label, all, format) {
+/** rows() → the heads, then the rest. Built only when it is opened: it would be most of the elements of the page. */
+function dataTable(label, rows) {
   const isOpen = signal(false);
-  return h('details', { ontoggle: (event) => isOpen.set(event.currentTarget.open) }, h('summary', { class: 'small' },
-    'Show data'), () => {
-    if (!isOpen() || !all().length) return null;
-    const x = all()[0].x;
-    const step = Math.max(1, Math.ceil(x.length / MAX_ROWS));
-    const rows = [];
-    for (let i = x.length - 1; i >= 0; i -= step) rows.push(i);
-    return h('div', { class: 'table-box data', tabindex: '0', role: 'region', 'aria-label': `Data of ${label}` },
-      h('table', { class: 'table' },
-      h('thead', null, h('tr', null, h('th', { scope: 'col' }, 'Time'), all().map((each) => h('th', { scope: 'col',
-        class: 'to-end' }, each.label)))),
-      h('tbody', null, rows.map((i) => h('tr', null, h('td', null, timeOfDay(x[i])),
-        all().map((each) => h('td', { class: 'to-end' }, isNumber(each.y[i]) ? format(each.y[i]) : 'no data')))))));
-  });
+  const row = (tag, cells) => h('tr', null, cells.map((cell, i) => h(tag, { class: i ? 'to-end' : null }, cell)));
+  return h('details', { ontoggle: (event) => isOpen.set(event.target.open) }, h('summary', { class: 'small' },
+    'Show data'), h('div', { class: 'table-box data', tabindex: '0', role: 'region', 'aria-label': `Data of ${label}` },
+    () => isOpen() && h('table', { class: 'table' }, h('thead', null, row('th', rows()[0])),
+      h('tbody', null, rows().slice(1).map((cells) => row('td', cells))))));
+}
+
+/** Newest first. */
+function tableRows(label, all, format) {
+  const rows = all[0]?.x.map((at, i) => [timeOfDay(at), ...all.map(({ y }) => textOf(y[i], format))]) || [];
+  return [['Time', ...all.map((line) => line.label || label)], ...rows.reverse()];
 }
 
 /** data: () => {bins, min, max, binSize, p50, p95, p99} or null. */
-export function histogram({ label, data, format = plain, height = 110 }) {
-  const id = newId('histogram');
-  const W = 400;
-  const bars = () => {
-    const { bins } = data();
-    const most = Math.max(...bins, 1);
-    const each = W / bins.length;
-    return bins.map((count, i) => s('rect', { class: 'bar', x: (i * each + 1).toFixed(1), width: Math.max(1,
-      each - 2).toFixed(1),
-      y: (height - (count / most) * (height - 4)).toFixed(1), height: ((count / most) * (height - 4)).toFixed(1) }));
-  };
-  const edge = (i) => data().min + i * data().binSize;
+export function histogram({ label, data, format, height = 110 }) {
   const marks = () => ['p50', 'p95', 'p99'].filter((key) => isNumber(data()[key])).map((key) =>
     `${key} ${format(data()[key])}`).join(' · ');
-  return h('figure', { class: 'chart', 'aria-labelledby': id }, h('figcaption', { class: 'row', id }, h('strong', null,
-    label),
-    h('span', { class: 'small muted num' }, () => (data() ? marks() : 'no data'))),
-  () => data() && [
-    s('svg', { viewBox: `0 0 ${W} ${height}`, height, preserveAspectRatio: 'none', 'aria-hidden': 'true' }, bars()),
-    h('div', { class: 'row small muted num' }, h('span', null, format(data().min)), h('span', { class: 'end' },
-      format(data().max))),
-    h('details', null, h('summary', { class: 'small' }, 'Show data'), h('table', { class: 'legend' }, h('tbody', null,
-      data().bins.map((count, i) =>
-      h('tr', null, h('th', { scope: 'row' }, `${format(edge(i))} to ${format(edge(i + 1))}`),
-        h('td', { class: 'num' }, num(count))))))),
-  ]);
-}
-
-function toggled(set, value) {
-  const next = new Set(set);
-  if (!next.delete(value)) next.add(value);
-  return next;
+  const bars = ({ bins }) => {
+    const scale = (height - 4) / Math.max(...bins, 1);
+    const wide = 400 / bins.length;
+    return bins.map((count, i) => s('rect', { class: 'bar', x: i * wide + 1, width: wide - 2,
+      y: height - count * scale, height: count * scale }));
+  };
+  const rows = ({ bins, min, binSize }) => bins.map((count, i) =>
+    [`${format(min + i * binSize)} to ${format(min + (i + 1) * binSize)}`, num(count)]);
+  return figure(label, () => (data() ? marks() : 'no data'), () => data() && [
+    s('svg', { viewBox: `0 0 400 ${height}`, height, preserveAspectRatio: 'none', 'aria-hidden': 'true' },
+      bars(data())),
+    h('div', { class: 'row small muted num' }, format(data().min), h('span', { class: 'end' }, format(data().max))),
+  ], dataTable(label, () => [[label, 'Requests'], ...(data() ? rows(data()) : [])]));
 }

@@ -1,4 +1,4 @@
-// Asks for the API key when the server wants one, says what the server said, and goes away when a key is right.
+// Asks for the API key until one is right.
 import { h } from '../core/dom.js';
 import { api, apiKey, isKeyRemembered, keyNeeded, setKey } from '../core/net.js';
 import { signal } from '../core/signal.js';
@@ -12,23 +12,11 @@ export async function openKeyForm() {
   if (isOpen) return;
   isOpen = true;
   await sheet('views');
-  const error = signal(apiKey.peek() ? keyNeeded.peek().message : '');
+  const error = signal(apiKey.peek() && keyNeeded.peek().message);
   const isBusy = signal(false);
-  const input = h('input', { type: 'password', autocomplete: 'current-password', autofocus: true, spellcheck: 'false',
-    required: true });
+  const input = h('input', { type: 'password', autocomplete: 'current-password', autofocus: true, required: true });
   const remember = h('input', { type: 'checkbox', checked: isKeyRemembered() });
-  const dialog = openDialog({
-    title: 'The server wants an API key',
-    onClose: () => { isOpen = false; },
-    body: () => h('form', { class: 'stack', onsubmit: submit },
-      field('API key', input, { error, hint: 'One of the keys under apiKeys in the configuration of llamaswap.' }),
-      h('label', { class: 'row' }, remember, h('span', { class: 'grow' },
-        'Remember in this browser (otherwise until the tab is closed)')),
-      h('div', { class: 'row end' }, button('Later', { kind: 'quiet', onclick: () => dialog.close() }),
-        button(() => (isBusy() ? 'Checking' : 'Use this key'), { type: 'submit', kind: 'primary', disabled: isBusy }))),
-  });
-
-  async function submit(event) {
+  const submit = async (event) => {
     event.preventDefault();
     isBusy.set(true);
     try {
@@ -41,5 +29,15 @@ export async function openKeyForm() {
     } finally {
       isBusy.set(false);
     }
-  }
+  };
+  const dialog = openDialog({
+    title: 'The server wants an API key',
+    onClose: () => { isOpen = false; },
+    body: () => h('form', { class: 'stack', onsubmit: submit },
+      field('API key', input, { error, hint: 'One of the keys under apiKeys in the configuration of llamaswap.' }),
+      h('label', { class: 'row' }, remember, h('span', { class: 'grow' },
+        'Remember in this browser (otherwise until the tab is closed)')),
+      h('div', { class: 'row end' }, button('Later', { kind: 'quiet', onclick: () => dialog.close() }),
+        button(() => (isBusy() ? 'Checking' : 'Use this key'), { type: 'submit', kind: 'primary', disabled: isBusy }))),
+  });
 }

@@ -1,4 +1,4 @@
-// Puts the page of the current route into the document: loads its module, gives it a scope, takes it away again.
+// Puts the page of the current route into the document, in a scope of its own.
 import { h } from '../core/dom.js';
 import { apiKey } from '../core/net.js';
 import { route } from '../core/router.js';
@@ -24,105 +24,77 @@ const SHEET_FILES = {
   views: new URL('../../css/views.css', import.meta.url).href,
   pages: new URL('../../css/pages.css', import.meta.url).href,
   play: new URL('../../css/play.css', import.meta.url).href,
+  logs: new URL('../../css/logs.css', import.meta.url).href,
 };
-const SHEETS = { overview: [], settings: ['views'], missing: [], play: ['views', 'pages', 'play'] };
+const SHEETS = { overview: [], settings: ['views'], missing: [], play: ['views', 'pages', 'play'],
+  logs: ['views', 'logs'] };
 
-const title = signal(() => 'llamaswap');
-const readTitle = computed(() => {
-  const text = title();
-  return typeof text === 'function' ? text() : text;
-});
+const title = signal('llamaswap');
+const readTitle = computed(() => (typeof title() === 'function' ? title()() : title()));
 /** What this server is called: the user's name for it, else its host name. */
-export const instance = () => instanceName() || (hello() && hello().instance) || 'llamaswap';
+export const instance = () => instanceName() || hello()?.instance || 'llamaswap';
 
 let current = null;         // {page, key, module, end, abort, guard}
 let isFirst = true;
 let shownHash = '';
 const sheets = new Map();
+const at = (id) => document.getElementById(id);
+const setActions = (...nodes) => at('actions').replaceChildren(...nodes);
 
 export function startPages() {
-  effect(() => { document.getElementById('title').textContent = readTitle(); });
-  watch(() => { document.title = documentTitle(); });
-  addEventListener('beforeunload', (event) => { if (current && current.guard
-    && current.guard()) event.preventDefault(); });
+  effect(() => { at('title').textContent = readTitle(); });
+  watch(() => {
+    const mark = ['down', 'empty'].includes(connection().state) ? 'disconnected · '
+      : live().length ? `(${live().length}) ` : '';
+    document.title = `${mark}${readTitle()} · ${instance()}`;
+  });
+  addEventListener('beforeunload', (event) => { if (current?.guard?.()) event.preventDefault(); });
   let lastKey = apiKey.peek();
   watch(() => {
     const now = route();
-    // A new key may show what the old one could not: the page begins anew.
     const isNewKey = apiKey() !== lastKey;
     lastKey = apiKey.peek();
     untracked(() => open(now, isNewKey));
   });
 }
 
-function documentTitle() {
-  const running = live().length;
-  const { state } = connection();
-  const mark = state === 'down' || state === 'empty' ? 'disconnected · ' : running ? `(${running}) ` : '';
-  return `${mark}${readTitle()} · ${instance()}`;
-}
-
 async function open(to, isForced) {
-  const key = current && current.page === to.page && current.module && current.module.key ? current.module.key(to)
-    : null;
-  if (current && !isForced && current.page === to.page && current.key === key) {
+  if (current && !isForced && current.page === to.page && current.key === (current.module?.key?.(to) ?? null)) {
     shownHash = to.hash;
     return;
   }
   if (!(await mayLeave(to))) return;
-  leave();
-  const visit = current = { page: to.page, key: null, module: null, end: () => {}, abort: new AbortController(),
-    guard: null };
+  current?.abort.abort();
+  current?.end();
+  const visit = current = { page: to.page, key: null, end() {}, abort: new AbortController(), guard: null };
   shownHash = to.hash;
-  const view = document.getElementById('view');
-  const main = document.getElementById('main');
-  document.getElementById('actions').replaceChildren();
+  setActions();
   const [waiting, endWaiting] = scope(() => skeleton(4));
-  view.replaceChildren(waiting);
+  at('view').replaceChildren(waiting);
   try {
     const [module] = await Promise.all([LOADERS[to.page](), ...(SHEETS[to.page] || ['views', 'pages']).map(sheet)]);
     if (current !== visit) return;
-    const now = route.peek();
-    visit.module = module;
-    visit.key = module.key ? module.key(now) : null;
-    const [body, end] = scope(() => module.mount(contextOf(visit)));
+    Object.assign(visit, { module, key: module.key?.(route.peek()) ?? null });
+    const [body, end] = scope(() => module.mount({ route, signal: visit.abort.signal, title: title.set,
+      actions: setActions, leaveGuard: (guard) => { visit.guard = guard; } }));
     visit.end = end;
-    view.replaceChildren(body);
+    at('view').replaceChildren(body);
   } catch (error) {
     if (current !== visit) return;
     title.set('This page could not be shown');
-    view.replaceChildren(inlineError(error, () => open(route.peek(), true)));
+    at('view').replaceChildren(inlineError(error, () => open(route.peek(), true)));
     reportError(error);
   } finally {
     endWaiting();
   }
-  main.dataset.page = to.page;
-  main.scrollTop = 0;
-  scrollTo(0, 0);
-  // On a navigation the focus goes where the news is; on the first load it stays with the browser.
-  if (!isFirst) document.getElementById('title').focus({ preventScroll: true });
+  at('main').dataset.page = to.page;
+  at('main').scrollTop = 0;
+  if (!isFirst) at('title').focus({ preventScroll: true });
   isFirst = false;
 }
 
-function contextOf(visit) {
-  return {
-    route,
-    signal: visit.abort.signal,
-    title: (text) => title.set(text),
-    actions: (...nodes) => document.getElementById('actions').replaceChildren(...nodes),
-    leaveGuard: (guard) => { visit.guard = guard; },
-  };
-}
-
-function leave() {
-  if (!current) return;
-  current.abort.abort();
-  current.end();
-  current = null;
-}
-
 async function mayLeave(to) {
-  const text = current && current.guard && current.guard();
+  const text = current?.guard?.();
   if (!text) return true;
   const back = shownHash;
   if (await askFirst({ title: 'Leave this page?', body: text, yes: 'Leave', no: 'Stay' })) return true;
@@ -133,12 +105,12 @@ async function mayLeave(to) {
   return false;
 }
 
-/** Styles of a page come with the page. A sheet that does not load must not keep the page away. */
+/** A sheet that does not load must not keep the page away. */
 export function sheet(name) {
   if (!sheets.has(name)) {
     sheets.set(name, new Promise((resolve) => {
-      document.head.append(h('link', { rel: 'stylesheet', href: SHEET_FILES[name], onload: resolve,
-        onerror: resolve }));
+      const props = { rel: 'stylesheet', href: SHEET_FILES[name], onload: resolve, onerror: resolve };
+      document.head.append(h('link', props));
     }));
   }
   return sheets.get(name);

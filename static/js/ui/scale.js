@@ -1,6 +1,5 @@
 // The arithmetic of charts: ticks, columns, places. Pure; gaps (null, NaN) stay gaps.
-
-const finite = (value) => typeof value === 'number' && Number.isFinite(value);
+import { isNumber } from '../core/format.js';
 
 /** Round numbers from 0 or below to above `high`: about `count` steps of 1, 2, 2.5 or 5 times a power of ten. */
 export function niceTicks(low, high, count = 4) {
@@ -15,7 +14,7 @@ export function niceTicks(low, high, count = 4) {
 
 /** Times on round minutes, hours or days. */
 export function timeTicks(from, to, count = 5) {
-  const steps = [5, 15, 30, 60, 300, 600, 900, 1800, 3600, 10800, 21600, 43200, 86400];
+  const steps = [5, 15, 30, 60, 300, 600, 900, 1800, 3600, 10800, 21600, 43200];
   const step = steps.find((each) => (to - from) / each <= count) || 86400;
   const offset = new Date(from * 1000).getTimezoneOffset() * 60;
   const ticks = [];
@@ -26,23 +25,19 @@ export function timeTicks(from, to, count = 5) {
 /** At most two points per pixel column, its least and its greatest, so that no spike is lost. */
 export function thin(x, y, columns) {
   if (x.length <= columns * 2) return [x, y];
-  const [outX, outY] = [[], []];
   const per = x.length / columns;
+  const kept = [];
   for (let column = 0; column < columns; column++) {
-    const [begin, end] = [Math.floor(column * per), Math.floor((column + 1) * per)];
-    let [low, high] = [-1, -1];
-    for (let i = begin; i < end; i++) {
-      if (!finite(y[i])) continue;
-      if (low < 0 || y[i] < y[low]) low = i;
-      if (high < 0 || y[i] > y[high]) high = i;
+    const begin = Math.floor(column * per);
+    let [low, high] = [begin, begin];
+    for (let i = begin; i < Math.floor((column + 1) * per); i++) {
+      if (!isNumber(y[i])) continue;
+      if (!isNumber(y[low]) || y[i] < y[low]) low = i;
+      if (!isNumber(y[high]) || y[i] > y[high]) high = i;
     }
-    if (low < 0) [low, high] = [begin, begin];
-    for (const i of low === high ? [low] : low < high ? [low, high] : [high, low]) {
-      outX.push(x[i]);
-      outY.push(y[i]);
-    }
+    kept.push(...new Set([Math.min(low, high), Math.max(low, high)]));
   }
-  return [outX, outY];
+  return [kept.map((i) => x[i]), kept.map((i) => y[i])];
 }
 
 /** The index whose x is nearest. */

@@ -1,5 +1,4 @@
-// Tables: headers that sort by one button each, columns that can be hidden and moved without a mouse, rows that keep
-// their element while they live. One row is a tab stop; j and k or the arrows move it, Enter opens it.
+// Tables whose columns can be hidden and moved by keyboard. One row is a tab stop: j, k or arrows move it, Enter opens.
 import { each, h, icon } from '../core/dom.js';
 import { shortcut } from '../core/keys.js';
 import { setting } from '../core/persist.js';
@@ -7,133 +6,101 @@ import { computed, signal } from '../core/signal.js';
 import { openDialog } from './dialog.js';
 import { button, iconButton } from './parts.js';
 
+const DIRECTIONS = { asc: 'ascending', desc: 'descending' };
+
 /**
  * columns: [{key, label, cell: item => child, sort, align: 'end', hidden, title, always}] (item is a signal)
  * rows: () => array; key: row => id; sort: () => ({key, dir: 'asc' | 'desc'}); onSort({key, dir});
- * rowProps: item => props; onOpen(row, element); selected: () => id; empty: child.
- * Returns an element with `.columnMenu`, the button that opens the choice of columns.
+ * rowProps: item => props; onOpen(row); selected: () => id; empty: child.
+ * Returns an element with `.columnMenu`, the button that opens the choice of columns, and `.focusRow(id)`.
  */
-export function table({ name, label, columns, rows, key, sort = () => null, onSort = null, rowProps = () => ({}),
-  onOpen = null, selected = () => null, empty = null }) {
-  const layout = setting(`cols.${name}`, null, (value) => value === null || (Array.isArray(value.order)
-    && Array.isArray(value.hidden)));
-  const ordered = computed(() => inOrder(columns, layout()));
-  const shown = computed(() => ordered().filter((column) => isShown(column, layout())));
+export function table({ name, label, columns, rows, key, sort, onSort, rowProps, onOpen, selected, empty }) {
+  const { shown, menu } = layoutOf(name, label, columns);
   const current = signal(null);               // the id of the row that is the tab stop
-  const body = h('tbody', { onkeydown: (event) => onKey(event) });
   const ids = computed(() => rows().map(key));
   const stop = () => (ids().includes(current()) ? current() : ids()[0]);
-  const cells = (item) => () => shown().map((column) => h('td', { class: column.align === 'end' ? 'to-end num' : '' },
-    column.cell(item)));
-  each(body, rows, key, (item) => {
-    const id = key(item.peek());
-    const open = (event) => {
-      if (onOpen && !event.target.closest('a, button, input, select, label, summary')
-        && !getSelection().toString()) onOpen(item.peek(), event.currentTarget);
-    };
-    return h('tr', { tabindex: () => (stop() === id ? '0' : '-1'), 'data-key': String(id),
-      onfocus: () => current.set(id), onclick: open,
-      'aria-selected': () => (selected() === null ? null : String(selected() === id)), ...rowProps(item) },
-        cells(item));
-  });
-  const element = h('div', { class: 'table-box', role: 'region', 'aria-label': label, tabindex: () => (ids().length
-    ? null : '0') },
-    h('table', { class: 'table' }, h('caption', { class: 'vh' }, label),
-      h('thead', null, h('tr', null, () => shown().map((column) => header(column, sort, onSort)))), body),
-    () => !rows().length && empty);
+  const all = () => [...body.children];
   const move = (by) => {
-    const all = [...body.children];
-    const at = all.findIndex((row) => row.contains(document.activeElement));
-    const next = all[at < 0 ? (by > 0 ? 0 : all.length - 1) : Math.min(all.length - 1, Math.max(0, at + by))];
+    const at = all().findIndex((row) => row.contains(document.activeElement));
+    const last = all().length - 1;
+    const next = all()[at < 0 ? (by > 0 ? 0 : last) : Math.max(0, Math.min(last, at + by))];
     if (!next) return false;
     next.focus();
     next.scrollIntoView({ block: 'nearest' });
     return true;
   };
+  const body = each(h('tbody'), rows, key, (item) => {
+    const id = key(item.peek());
+    return h('tr', { tabindex: () => (stop() === id ? '0' : '-1'), 'data-key': id, onfocus: () => current.set(id),
+      onclick: ({ target }) => {
+        if (!target.closest('a, button, input, select, label, summary') && !String(getSelection())) onOpen(item.peek());
+      },
+      onkeydown: (event) => {
+        if (event.target !== event.currentTarget) return;
+        const by = { ArrowDown: 1, ArrowUp: -1, Home: -Infinity, End: Infinity }[event.key];
+        if (by) {
+          event.preventDefault();
+          move(by);
+        } else if (event.key === 'Enter') onOpen(item.peek());
+      },
+      'aria-selected': () => selected() !== null && String(selected() === id), ...rowProps(item) },
+    () => shown().map((column) => h('td', { class: column.align === 'end' ? 'to-end num' : '' }, column.cell(item))));
+  });
   shortcut('j', 'Next row', () => move(1));
   shortcut('k', 'Previous row', () => move(-1));
-  element.columnMenu = button('Columns', { icon: 'columns', kind: 'plain', onclick: () => openColumns(label, columns,
-    layout, ordered) });
-  element.focusRow = (id) => {
-    const row = [...body.children].find((each) => each.dataset.key === String(id));
-    if (row) row.focus();
+  const element = h('div', { class: 'table-box', role: 'region', 'aria-label': label,
+    tabindex: () => (ids().length ? null : '0') },
+  h('table', { class: 'table' }, h('caption', { class: 'vh' }, label),
+    h('thead', null, h('tr', null, () => shown().map((column) => header(column, sort, onSort)))), body),
+  () => !rows().length && empty);
+  return Object.assign(element, { columnMenu: menu, focusRow(id) {
+    const row = all().find((each) => each.dataset.key === String(id));
+    row?.focus();
     return Boolean(row);
-  };
-  return element;
-
-  function onKey(event) {
-    if (event.target.localName !== 'tr') return;
-    const by = { ArrowDown: 1, ArrowUp: -1, Home: -Infinity, End: Infinity }[event.key];
-    if (by) {
-      event.preventDefault();
-      move(by);
-    } else if (event.key === 'Enter' && onOpen) {
-      const row = rows().find((each) => String(key(each)) === event.target.dataset.key);
-      if (row) onOpen(row, event.target);
-    }
-  }
+  } });
 }
 
-function header(column, sort, onSort) {
-  const dir = () => (sort() && sort().key === column.key ? sort().dir : null);
-  const props = { scope: 'col', class: column.align === 'end' ? 'to-end' : '', title: column.title,
-    'aria-sort': () => (dir() ? { asc: 'ascending', desc: 'descending' }[dir()] : null) };
-  if (!column.sort || !onSort) return h('th', props, column.label);
+function header({ key, label, align, title, sort: isSortable }, sort, onSort) {
+  const dir = () => (sort()?.key === key ? sort().dir : null);
   // Most columns are numbers, of which the largest are looked for: those begin with descending.
-  const next = () => (dir() ? { asc: 'desc', desc: 'asc' }[dir()] : column.align === 'end' ? 'desc' : 'asc');
-  return h('th', props, h('button', { type: 'button', onclick: () => onSort({ key: column.key, dir: next() }) },
-    column.label,
-    () => dir() && icon(dir() === 'asc' ? 'sort-up' : 'sort-down')));
+  const next = () => (dir() ? { asc: 'desc', desc: 'asc' }[dir()] : align === 'end' ? 'desc' : 'asc');
+  return h('th', { scope: 'col', class: align === 'end' ? 'to-end' : '', title, 'aria-sort': () => DIRECTIONS[dir()] },
+    isSortable ? h('button', { type: 'button', onclick: () => onSort({ key, dir: next() }) }, label,
+      () => dir() && icon(dir() === 'asc' ? 'sort-up' : 'sort-down')) : label);
 }
 
-function inOrder(columns, layout) {
-  const order = layout ? layout.order : [];
+function layoutOf(name, label, columns) {
+  const layout = setting(`cols.${name}`, null, (value) => value === null || (Array.isArray(value.order)
+    && Array.isArray(value.hidden)));
   const place = (column) => {
-    const at = order.indexOf(column.key);
+    const at = layout() ? layout().order.indexOf(column.key) : -1;
     return at < 0 ? 1000 + columns.indexOf(column) : at;      // a column that is newer than the layout goes to the end
   };
-  return [...columns].sort((a, b) => place(a) - place(b));
-}
-
-function isShown(column, layout) {
-  if (column.always) return true;
-  return layout && layout.order.includes(column.key) ? !layout.hidden.includes(column.key) : !column.hidden;
-}
-
-function openColumns(label, columns, layout, ordered) {
-  const save = (list, hidden) => layout.set({ order: list.map((column) => column.key), hidden });
-  const hiddenNow = () => columns.filter((column) => !isShown(column, layout.peek())).map((column) => column.key);
-  const toggle = (column) => {
-    const hidden = hiddenNow();
-    save(ordered.peek(), hidden.includes(column.key) ? hidden.filter((key) => key !== column.key) : [...hidden,
-      column.key]);
-  };
-  const shift = (column, by, event) => {
-    const list = [...ordered.peek()];
-    const at = list.indexOf(column);
-    if (!list[at + by]) return;
-    [list[at], list[at + by]] = [list[at + by], list[at]];
-    save(list, hiddenNow());
-    const pressed = event.currentTarget;
+  const ordered = computed(() => [...columns].sort((a, b) => place(a) - place(b)));
+  const isShown = ({ key, always, hidden }) => always
+    || (layout()?.order.includes(key) ? !layout().hidden.includes(key) : !hidden);
+  const save = (list, isVisible) => layout.set({ order: list.map(({ key }) => key),
+    hidden: list.filter((column) => !isVisible(column)).map(({ key }) => key) });
+  const toggle = (column) => save(ordered.peek(), (each) => isShown(each) !== (each === column));
+  const shift = (column, by, { currentTarget }) => {
+    const list = ordered.peek().filter((each) => each !== column);
+    list.splice(ordered.peek().indexOf(column) + by, 0, column);
+    save(list, isShown);
     // At an end the pressed button is off: its neighbour keeps the focus in the row.
-    requestAnimationFrame(() => (pressed.disabled ? pressed.parentElement.querySelector('button:enabled')
-      : pressed).focus());
+    requestAnimationFrame(() => (currentTarget.disabled ? currentTarget.parentElement.querySelector('button:enabled')
+      : currentTarget).focus());
   };
-  openDialog({
-    title: `Columns of ${label}`,
-    body: () => {
-      const list = h('ul', { class: 'columns-list' });
-      each(list, ordered, (column) => column.key, (item) => {
-        const column = item.peek();
-        return h('li', { class: 'row' }, h('label', null, h('input', { type: 'checkbox',
-          disabled: Boolean(column.always),
-          checked: () => isShown(column, layout()), onchange: () => toggle(column) }), column.label),
-        iconButton('up', `Move ${column.label} up`, { disabled: () => ordered()[0] === column,
-          onclick: (event) => shift(column, -1, event) }),
-        iconButton('down', `Move ${column.label} down`, { disabled: () => ordered()[ordered().length - 1] === column,
-          onclick: (event) => shift(column, 1, event) }));
-      });
-      return [list, button('Back to the default', { onclick: () => layout.set(null) })];
-    },
-  });
+  const mover = (column, name, by, isEnd) => iconButton(name, `Move ${column.label} ${name}`, { disabled: isEnd,
+    onclick: (event) => shift(column, by, event) });
+  const line = (item) => {
+    const column = item.peek();
+    return h('li', { class: 'row' }, h('label', null, h('input', { type: 'checkbox', disabled: Boolean(column.always),
+      checked: () => isShown(column), onchange: () => toggle(column) }), column.label),
+    mover(column, 'up', -1, () => ordered()[0] === column),
+    mover(column, 'down', 1, () => ordered().at(-1) === column));
+  };
+  const menu = button('Columns', { icon: 'columns', onclick: () => openDialog({ title: `Columns of ${label}`,
+    body: () => [each(h('ul', { class: 'columns-list' }), ordered, ({ key }) => key, line),
+      button('Back to the default', { onclick: () => layout.set(null) })] }) });
+  return { menu, shown: computed(() => ordered().filter(isShown)) };
 }

@@ -5,17 +5,16 @@ import { arrowKeys } from '../core/keys.js';
 /** list: [{id, label, href}] or a function giving them; current: () => id; panel: () => content. */
 export function tabs(label, list, current, panel) {
   const id = newId('tab');
-  const read = typeof list === 'function' ? list : () => list;
+  const tab = (each) => h('a', { role: 'tab', id: `${id}-${each.id}`, href: each.href, 'aria-controls': `${id}-panel`,
+    'aria-selected': () => String(current() === each.id), tabindex: () => (current() === each.id ? '0' : '-1'),
+    onkeydown: (event) => {
+      if (event.key !== ' ') return;
+      event.preventDefault();
+      event.currentTarget.click();
+    } }, each.label);
   const strip = h('div', { class: 'tabs', role: 'tablist', 'aria-label': label,
     onkeydown: arrowKeys(() => [...strip.children], { vertical: false }) },
-    () => read().map((tab) => h('a', { role: 'tab', id: `${id}-${tab.id}`, href: tab.href,
-      'aria-controls': `${id}-panel`,
-      'aria-selected': () => String(current() === tab.id), tabindex: () => (current() === tab.id ? '0' : '-1'),
-      onkeydown: (event) => {
-        if (event.key !== ' ') return;
-        event.preventDefault();
-        event.currentTarget.click();
-      } }, tab.label)));
+  () => (typeof list === 'function' ? list() : list).map(tab));
   return h('div', { class: 'stack' }, strip,
     h('div', { role: 'tabpanel', id: `${id}-panel`, 'aria-labelledby': () => `${id}-${current()}` }, panel));
 }
