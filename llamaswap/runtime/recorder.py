@@ -36,6 +36,7 @@ MOST_WAITING_BYTES = 32 << 20     # of bodies; what comes on top of that is reco
 SQUEEZED_AT_ONCE = 50
 UPKEEP_PAUSE = 60.0               # between two looks at what has become too old, when nothing happens
 ASK_TIMEOUT = 15.0
+MEASURABLE = 0.05                 # seconds; what is measured over less says more about us than about the engine
 
 
 class Counts(Protocol):
@@ -225,11 +226,11 @@ def _measured(visit: Visit, usage: Usage) -> Tuple[Usage, bool]:
         return usage, False
     generating, waited = visit.end_at - visit.first_at, visit.queue_seconds + visit.load_seconds
     prompting = visit.first_at - visit.at - waited
-    if not visit.first_at or generating <= 0 or usage.output_tokens < 2:
+    if not visit.first_at or generating < MEASURABLE or usage.output_tokens < 2:
         return usage, False
     fresh = (usage.input_tokens or 0) - (usage.cached_tokens or 0)
     prompt = usage.prompt_per_second
-    if prompt is None and fresh > 0 and prompting > 0:
+    if prompt is None and fresh > 0 and prompting >= MEASURABLE:
         prompt = fresh / prompting
     # The first token is there when the clock starts.
     return usage._replace(tokens_per_second=(usage.output_tokens - 1) / generating, prompt_per_second=prompt), True

@@ -220,6 +220,9 @@ def test_speeds_are_measured_when_the_engine_gives_none(make):
     found = row_of(visit, "")
     assert found.is_measured and found.tokens_per_second == pytest.approx(10.0)
     assert found.prompt_per_second == pytest.approx(50.0) and (found.ttft_ms, found.load_ms) == (6000, 4000)
+    visit.first_at, visit.end_at = 14.001, 14.002
+    found = row_of(visit, "")
+    assert (found.is_measured, found.prompt_per_second, found.tokens_per_second) == (False, None, None), "too short"
 
 
 def test_speeds_of_the_engine_stay(make):
