@@ -18,11 +18,11 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 from llamaswap.core.activity import Query, Row, histogram
 from llamaswap.core.faults import Refused
 from llamaswap.runtime.table import (
-    INSERT,
     MOST,
     Transaction,
     Unusable,
     conditions,
+    insert,
     ordering,
     prepare,
     quick_values_of,
@@ -244,7 +244,7 @@ class Store:
         with Transaction(db):
             removed, values = self._make_room(db, values)
             before = db.total_changes
-            db.executemany(INSERT, values)
+            insert(db, values)
             added = db.total_changes - before
         self._count += added - removed
         if added < len(values):

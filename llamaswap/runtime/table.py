@@ -10,6 +10,7 @@ import json
 import math
 import sqlite3
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Dict, List, Sequence, Tuple
 
 from llamaswap.core.activity import BROKEN, ERROR, OK, SORTS, Query, Row
@@ -31,7 +32,12 @@ _SCHEMA = (
     "CREATE INDEX requests_session ON requests (session) WHERE session <> ''",
 )
 # Two programs on one file would give the same numbers; neither may overwrite what the other has stored.
-INSERT = f"INSERT OR IGNORE INTO requests VALUES ({', '.join('?' * len(Row._fields))})"
+_PLACES = f"({', '.join('?' * len(Row._fields))})"
+INSERT = f"INSERT OR IGNORE INTO requests VALUES {_PLACES}"
+# The interpreter is given away and taken again once for each statement, which among busy threads costs more than a row.
+# Older SQLite takes 999 values at most.
+ROWS_PER_INSERT = 999 // len(Row._fields)
+INSERT_MANY = f"INSERT OR IGNORE INTO requests VALUES {', '.join([_PLACES] * ROWS_PER_INSERT)}"
 # llama-swap writes -1 for unknown, and zeros where nothing could be read.
 _IMPORT = f"""
 INSERT INTO requests ({', '.join(Row._fields)})
@@ -122,6 +128,14 @@ def _value(value: Any) -> Any:
     if isinstance(value, int):
         return max(-MOST, min(MOST, value))
     return value if not isinstance(value, float) or math.isfinite(value) else None
+
+
+def insert(db: sqlite3.Connection, values: Sequence[Tuple[Any, ...]]) -> None:
+    """Rows whose numbers are taken are left out."""
+    whole = len(values) - len(values) % ROWS_PER_INSERT
+    db.executemany(INSERT_MANY, (tuple(chain.from_iterable(values[first:first + ROWS_PER_INSERT]))
+                                 for first in range(0, whole, ROWS_PER_INSERT)))
+    db.executemany(INSERT, values[whole:])
 
 
 def read_rows(db: sqlite3.Connection, rest: str, values: Sequence[Any]) -> List[Row]:

@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 
 from llamaswap.core.activity import OUTCOMES, SORTS, Query, parse_query
 from llamaswap.core.faults import ClientFault
-from llamaswap.runtime.table import INSERT, MOST, Unusable, conditions, ordering, prepare, read_rows, values_of
+from llamaswap.runtime.table import (
+    MOST,
+    ROWS_PER_INSERT,
+    Unusable,
+    conditions,
+    insert,
+    ordering,
+    prepare,
+    read_rows,
+    values_of,
+)
 from tests.support.rows import EPOCH, row
 
 # As llama-swap's first migration makes it.
@@ -33,7 +43,7 @@ def db():
 
 def filled(db, *rows):
     prepare(db, 0)
-    db.executemany(INSERT, map(values_of, rows))
+    insert(db, [values_of(row) for row in rows])
     return db
 
 
@@ -180,3 +190,12 @@ def test_what_is_not_ours_is_left_alone(db, statement):
     with pytest.raises(Unusable):
         prepare(db, 0)
     assert db.execute("SELECT * FROM sqlite_master").fetchall() == before and not db.in_transaction
+
+
+@pytest.mark.parametrize("number", [0, 1, ROWS_PER_INSERT - 1, ROWS_PER_INSERT, 2 * ROWS_PER_INSERT + 3])
+def test_any_number_of_rows_at_once_and_those_with_taken_numbers_are_left_out(db, number):
+    filled(db, row(1, model="first"))
+    insert(db, [values_of(row(each, model="later")) for each in range(1, number + 1)])
+    kept = read_rows(db, "ORDER BY id", ())
+    assert [each.id for each in kept] == list(range(1, max(1, number) + 1))
+    assert [each.model for each in kept] == ["first", *["later"] * (number - 1)]
