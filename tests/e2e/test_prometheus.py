@@ -219,6 +219,7 @@ def test_it_is_scraped(prometheus):
     prometheus.await_value('llamaswap_tokens_total{model="m",type="output"}', 7.0)
     prometheus.await_value('llamaswap_network_bytes_total{interface="eth0",direction="sent"}', 2000.0)
     prometheus.await_value('llamaswap_request_duration_seconds_bucket{model="m",le="2.5"}', 1.0)
+    prometheus.await_value('up{job="program"}', 1.0)         # the other target begins a second later
     for target in prometheus.get("/api/v1/targets")["activeTargets"]:
         assert target["health"] == "up" and not target["lastError"]
 
