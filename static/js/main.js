@@ -15,24 +15,24 @@ import { toast } from './ui/toast.js';
 
 let lastComplaint = '';
 function complain(message) {
-  if (!message || message === lastComplaint || message.startsWith('ResizeObserver')) return;
-  lastComplaint = message;
-  toast(`Something in this page failed: ${message}`, { kind: 'error' });
+	if (!message || message === lastComplaint || message.startsWith('ResizeObserver')) return;
+	lastComplaint = message;
+	toast(`Something in this page failed: ${message}`, { kind: 'error' });
 }
 
 // <prefix>/ui/models, as old bookmarks and the redirects of the server have it, is the view #/models.
 const view = location.pathname.split('/').pop();
 if (view && !view.includes('.')) {
-  location.replace(new URL('.', document.baseURI).href + (location.hash || `#/${view}`));
+	location.replace(new URL('.', document.baseURI).href + (location.hash || `#/${view}`));
 } else {
-  addEventListener('error', (event) => complain(event.message));
-  addEventListener('unhandledrejection', (event) => {
-    if (event.reason?.name === 'AbortError') event.preventDefault();
-    else complain(String(event.reason?.message));
-  });
-  for (const start of [startRouter, startLook, startModels, startRequests, startPerf, startNotices, startFeed,
-    startKeys, startShell, startPages]) start();
-  watch(() => {
-    if (keyNeeded()) import('./ui/keyform.js').then((form) => form.openKeyForm());
-  });
+	addEventListener('error', (event) => complain(event.message));
+	addEventListener('unhandledrejection', (event) => {
+		if (event.reason?.name === 'AbortError') event.preventDefault();
+		else complain(String(event.reason?.message));
+	});
+	for (const start of [startRouter, startLook, startModels, startRequests, startPerf, startNotices, startFeed,
+		startKeys, startShell, startPages]) start();
+	watch(() => {
+		if (keyNeeded()) import('./ui/keyform.js').then((form) => form.openKeyForm());
+	});
 }

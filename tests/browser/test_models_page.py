@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.browser.conftest import PATIENCE_MS
 from tests.support.program import DEMO, await_true, chat, demo, run_program
 
 ODD = "a/b c#d?e%"
@@ -40,6 +41,26 @@ CONFIG = {
 def served() -> Iterator[Any]:
     with run_program(CONFIG) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def visitor(browser: Any) -> Iterator[Any]:
+    """A browser that has been here before: what it fetched once it keeps."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    context.set_default_timeout(PATIENCE_MS)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def visit(open_ui: Any, served: Any, visitor: Any) -> Iterator[Any]:
+    """open_ui() for tests that need no browser of their own; of what they keep in it nothing is left."""
+    def open_it(path: str = "#/models", **options: Any) -> Any:
+        return open_ui(path, on=served, context=visitor, **options)
+    yield open_it
+    for page in visitor.pages:
+        page.evaluate("localStorage.clear()")
+        page.close()
 
 
 @pytest.fixture(autouse=True)
@@ -111,8 +132,8 @@ def test_21_two_hundred_models(open_ui: Any, capsys: Any) -> None:
         assert found["spent"] < 2000
 
 
-def test_22_view_is_in_the_address(served: Any, open_ui: Any) -> None:
-    page = open_ui("#/models", on=served)
+def test_22_view_is_in_the_address(served: Any, visit: Any) -> None:
+    page = visit()
     row(page, "fast").wait_for()
     assert "hidden" not in names(page) and "office/llama-70b" in names(page)
     page.get_by_role("searchbox").fill("one")
@@ -149,9 +170,9 @@ def test_22_view_is_in_the_address(served: Any, open_ui: Any) -> None:
         page.get_by_role("heading", name=heading).wait_for()
 
 
-def test_23_25_load_once_and_cancel(served: Any, open_ui: Any) -> None:
+def test_23_25_load_once_and_cancel(served: Any, visit: Any) -> None:
     problems: List[str] = []          # the browser logs the 500
-    page = open_ui("#/models", on=served, problems=problems)
+    page = visit(problems=problems)
     row(page, "stuck").wait_for()
     page.route("**/api/models/load/stuck", lambda route: route.fulfill(
         status=500, content_type="application/json", body='{"error": {"message": "it is not to be"}}'))
@@ -184,10 +205,10 @@ def test_23_25_load_once_and_cancel(served: Any, open_ui: Any) -> None:
     assert not row(page, "stuck").locator(".failure").count() and "stuck" not in served.running()
 
 
-def test_24_progress_while_starting(served: Any, open_ui: Any) -> None:
+def test_24_progress_while_starting(served: Any, visit: Any) -> None:
     load(served, "slow")          # so that there is something to estimate from
     served.ask("POST", "/api/models/unload/slow")
-    page = open_ui("#/models", on=served)
+    page = visit()
     in_state(page, "slow", "stopped")
     row(page, "slow").get_by_role("button", name="Load Slow One").click()
     progress = row(page, "slow").locator(".load-progress")
@@ -199,15 +220,15 @@ def test_24_progress_while_starting(served: Any, open_ui: Any) -> None:
     assert not progress.count()
 
 
-def test_26_27_failure_stays_where_it_happened(served: Any, open_ui: Any) -> None:
-    page = open_ui("#/models", on=served)
+def test_26_27_failure_stays_where_it_happened(served: Any, visit: Any) -> None:
+    page = visit()
     row(page, "broken").get_by_role("button", name="Load Broken One").click()
     in_state(page, "broken", "failed")
     failed = row(page, "broken").locator(".failure")
     assert "exit code 3" in failed.inner_text()
     failed.get_by_text("Last output").click()
     assert "failed to load model" in failed.get_by_role("region").inner_text()
-    overview = open_ui("", on=served, context=page.context)
+    overview = visit("")
     overview.locator('.loaded[data-model="broken"][data-state="failed"] .failure', has_text="exit code 3").wait_for()
     overview.close()
     assert row(page, "broken").get_by_role("button", name="Retry Broken One").is_visible()
@@ -226,9 +247,9 @@ def test_26_27_failure_stays_where_it_happened(served: Any, open_ui: Any) -> Non
     assert not row(page, "broken").locator(".failure").count()
 
 
-def test_28_unload_of_a_busy_model_asks(served: Any, open_ui: Any) -> None:
+def test_28_unload_of_a_busy_model_asks(served: Any, visit: Any) -> None:
     load(served, "fast")
-    page = open_ui("#/models", on=served)
+    page = visit()
     slow_answer = chat("fast", "go on", stream=True, demo={"tokens": 600, "token_delay": 0.05})
     with contextlib.ExitStack() as streams:
         for _ in range(2):
@@ -251,8 +272,8 @@ def test_28_unload_of_a_busy_model_asks(served: Any, open_ui: Any) -> None:
         assert len(sent) == 1
 
 
-def test_29_unload_all_lists_what_stops(served: Any, open_ui: Any) -> None:
-    page = open_ui("#/models", on=served)
+def test_29_unload_all_lists_what_stops(served: Any, visit: Any) -> None:
+    page = visit()
     row(page, "fast").wait_for()
     button = page.get_by_role("button", name="Unload all")
     assert button.is_disabled()
@@ -268,10 +289,10 @@ def test_29_unload_all_lists_what_stops(served: Any, open_ui: Any) -> None:
     await_true(button.is_disabled)
 
 
-def test_30_memory_of_gpus_adds_up_and_unknown_is_a_word(served: Any, open_ui: Any) -> None:
+def test_30_memory_of_gpus_adds_up_and_unknown_is_a_word(served: Any, visit: Any) -> None:
     load(served, "fast")
     problems: List[str] = []        # the history of what this server does not measure is asked for, in vain
-    page = open_ui("", on=served, problems=problems)
+    page = visit("", problems=problems)
     page.locator('.loaded[data-model="fast"]').wait_for()
     # No GPU is needed for this: what would have been measured is put in the place where it arrives.
     before, after = page.evaluate("""async () => {
@@ -307,8 +328,8 @@ def test_30_memory_of_gpus_adds_up_and_unknown_is_a_word(served: Any, open_ui: A
     assert re.search(r"GPU memory\s+(unknown|GPU \d)", facts.inner_text()) and "0 B" not in facts.inner_text()
 
 
-def test_31_idle_countdown(served: Any, open_ui: Any) -> None:
-    page = open_ui("#/models", on=served)
+def test_31_idle_countdown(served: Any, visit: Any) -> None:
+    page = visit()
     load(served, "fast")
     await_true(lambda: "stays loaded" in row(page, "fast").inner_text())
     load(served, "brief")
@@ -324,8 +345,8 @@ def test_31_idle_countdown(served: Any, open_ui: Any) -> None:
     assert len(seen) > 1 and seen == sorted(seen, reverse=True)
 
 
-def test_32_odd_id(served: Any, open_ui: Any) -> None:
-    page = open_ui("#/models", on=served)
+def test_32_odd_id(served: Any, visit: Any) -> None:
+    page = visit()
     row(page, ODD).get_by_role("button", name=f"Load {ODD}").click()
     in_state(page, ODD, "ready")
     row(page, ODD).get_by_role("link", name=ODD).click()
@@ -334,7 +355,7 @@ def test_32_odd_id(served: Any, open_ui: Any) -> None:
         page.get_by_role("tab", name=tab).click()
         await_true(lambda name=tab: page.get_by_role("tab", name=name).get_attribute("aria-selected") == "true")
     page.get_by_text("llamaswap.demo").first.wait_for()
-    again = open_ui(page.url.partition("/ui/")[2], on=served)
+    again = visit(page.url.partition("/ui/")[2])
     again.get_by_role("heading", name=ODD, level=1).wait_for()
     again.get_by_text("llamaswap.demo").first.wait_for()
     again.get_by_role("button", name=f"Unload {ODD}").click()
@@ -355,10 +376,10 @@ def test_33_long_description_leaves_the_actions(served: Any, open_ui: Any) -> No
     assert row(page, "wordy").locator("details[open]").count() == 1
 
 
-def test_34_profile_in_another_tab_and_when_it_fails(served: Any, open_ui: Any) -> None:
+def test_34_profile_in_another_tab_and_when_it_fails(served: Any, visit: Any) -> None:
     problems: List[str] = []          # the browser logs the 500
-    page = open_ui("#/models", on=served, problems=problems)
-    other = open_ui("#/models", on=served, context=page.context)
+    page = visit(problems=problems)
+    other = visit()
     page.bring_to_front()
     page.locator("#top select").select_option("day")
     page.locator('[data-profile="day"]').get_by_text("active", exact=True).wait_for()
@@ -373,8 +394,8 @@ def test_34_profile_in_another_tab_and_when_it_fails(served: Any, open_ui: Any) 
     await_true(lambda: page.locator("#top select").input_value() == "day")
 
 
-def test_35_selector_names_the_target_of_now(served: Any, open_ui: Any) -> None:
-    page = open_ui("#/models", on=served)
+def test_35_selector_names_the_target_of_now(served: Any, visit: Any) -> None:
+    page = visit()
     now = page.locator('[data-route="any"] [data-now]')
     now.wait_for()
     await_true(lambda: now.get_attribute("data-now") == "slow")
@@ -386,8 +407,8 @@ def test_35_selector_names_the_target_of_now(served: Any, open_ui: Any) -> None:
     assert "is switched off" in page.locator('[data-profile="day"]').inner_text()
 
 
-def test_36_pin_is_kept_and_in_the_rail(served: Any, open_ui: Any) -> None:
-    page = open_ui("#/models", on=served)
+def test_36_pin_is_kept_and_in_the_rail(served: Any, visit: Any) -> None:
+    page = visit()
     row(page, "wordy").get_by_role("button", name="More for Wordy One").click()
     page.get_by_role("menuitemcheckbox", name="Pinned").click()
     await_true(lambda: names(page)[0] == "wordy")
@@ -411,11 +432,12 @@ def test_37_nothing_configured(open_ui: Any) -> None:
         page.close()
 
 
-def test_menu(served: Any, open_ui: Any) -> None:
-    page = open_ui("#/models", on=served)
+def test_menu(served: Any, visit: Any) -> None:
+    page = visit()
     opener = row(page, "fast").get_by_role("button", name="More for Fast One")
     opener.focus()
     page.keyboard.press("Enter")
+    page.get_by_role("menuitem", name="Copy curl").wait_for()
     assert page.get_by_role("menuitem").all_inner_texts()[:5] == [
         "Chat", "Open its server\nloads it", "Requests", "Logs", "Configuration"]
     page.keyboard.press("Escape")
@@ -428,11 +450,11 @@ def test_menu(served: Any, open_ui: Any) -> None:
     page.wait_for_url("**#/models/fast/requests")
 
 
-def test_model_overview(served: Any, open_ui: Any) -> None:
+def test_model_overview(served: Any, visit: Any) -> None:
     for _ in range(3):
         assert served.ask("POST", "/v1/chat/completions", chat("fast")).status == 200
     load(served, "wordy")        # in no group that the others share
-    page = open_ui("#/models/fast", on=served)
+    page = visit("#/models/fast")
     day = page.locator(".last-day")
     await_true(lambda: re.search(r"Requests\s+\d", day.inner_text()))
     before = int(re.search(r"Requests\s+(\d+)", day.inner_text())[1])
@@ -447,10 +469,10 @@ def test_model_overview(served: Any, open_ui: Any) -> None:
     page.get_by_text("stopped for").wait_for()
 
 
-def test_model_tabs(served: Any, open_ui: Any) -> None:
+def test_model_tabs(served: Any, visit: Any) -> None:
     served.ask("POST", "/v1/chat/completions", chat("fast"))
     served.ask("POST", "/v1/chat/completions", chat("brief"))
-    page = open_ui("#/models/fast", on=served)
+    page = visit("#/models/fast")
 
     def show(path: str) -> None:
         page.goto(page.url.partition("#")[0] + path)
@@ -477,8 +499,8 @@ def test_model_tabs(served: Any, open_ui: Any) -> None:
     page.wait_for_url("**#/models/fast")
 
 
-def test_92_93_94_keyboard(served: Any, open_ui: Any) -> None:
-    page = open_ui("#/models", on=served)
+def test_92_93_94_keyboard(served: Any, visit: Any) -> None:
+    page = visit()
     row(page, "fast").wait_for()
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")          # the skip link
@@ -539,9 +561,9 @@ def test_98_narrow(served: Any, open_ui: Any, shot: Any, width: int, theme: str)
         assert not small, (path, small)
 
 
-def test_overview_says_who_waits_and_what_went_wrong(served: Any, open_ui: Any) -> None:
+def test_overview_says_who_waits_and_what_went_wrong(served: Any, visit: Any) -> None:
     served.ask("POST", "/v1/chat/completions", chat("fast"))
-    page = open_ui("", on=served)
+    page = visit("")
     page.locator('.loaded[data-model="fast"]', has_text="stays loaded").get_by_role("button").wait_for()
     assert page.locator(".tile").count() >= 3
     with contextlib.closing(served.connect()) as waiting:
@@ -575,9 +597,9 @@ def test_pure_parts(served: Any, open_ui: Any) -> None:
             .map(group => [group.name, ...group.models.map(one => one.id)]);
         return {
             pin: nextTarget({ strategy: 'pin' }, [is('stopped'), is('ready')]),
-            warm: [nextTarget({ strategy: 'warm' }, [is('stopped'), is('starting'), is('ready')]).index,
-                nextTarget({ strategy: 'warm' }, [is('stopped'), is('starting')]).index,
-                nextTarget({ strategy: 'warm' }, [null, is('stopped')]).index],
+            warm: [nextTarget({ strategy: 'warm' }, [is('stopped'), is('starting'), is('ready')]),
+                nextTarget({ strategy: 'warm' }, [is('stopped'), is('starting')]),
+                nextTarget({ strategy: 'warm' }, [null, is('stopped')])],
             spill: [spill(is('stopped'), is('stopped')), spill(is('ready', 1), is('stopped')),
                 spill(is('ready', 2), is('stopped')), spill(is('ready', 2), is('ready', 2)),
                 spill(is('ready', 5), is('ready', 3)), spill(is('stopping'))],
@@ -591,9 +613,7 @@ def test_pure_parts(served: Any, open_ui: Any) -> None:
             curl: curlFor({ id: "it's", capabilities: null }),
         };
     }""")
-    assert found["pin"] == {"index": 0, "isSure": True} and found["warm"] == [2, 1, 0]
-    assert [(each["index"], each["isSure"]) for each in found["spill"]] == [
-        (0, True), (0, True), (1, True), (0, False), (1, True), (-1, True)]
+    assert found["pin"] == 0 and found["warm"] == [2, 1, 0] and found["spill"] == [0, 0, 1, 0, 1, -1]
     assert found["engines"] == ["llama-server", "vllm.entry", "tabby", ""]
     assert found["orders"] == [[["", "a", "b9", "b10", "x/m"]], [["", "b9", "a", "b10", "x/m"]],
                                [["Peer x", "x/m"], ["This machine", "a", "b9", "b10"]]]

@@ -2,31 +2,31 @@
 
 /** True when the text is in the clipboard. */
 export async function copyText(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    return copyOldWay(text);        // there is none, or a policy refused
-  }
+	try {
+		await navigator.clipboard.writeText(text);
+		return true;
+	} catch {
+		return copyOldWay(text);        // there is none, or a policy refused
+	}
 }
 
 function copyOldWay(text) {
-  const opener = document.activeElement;
-  const area = document.createElement('textarea');
-  area.value = text;
-  area.className = 'offscreen';
-  // Outside an open dialog nothing can be selected.
-  (document.querySelector('dialog[open]') || document.body).append(area);
-  area.select();
-  const isCopied = document.execCommand('copy');
-  area.remove();
-  opener?.focus({ preventScroll: true });
-  return isCopied;
+	const opener = document.activeElement;
+	const area = document.createElement('textarea');
+	area.value = text;
+	area.className = 'offscreen';
+	// Outside an open dialog nothing can be selected.
+	(document.querySelector('dialog[open]') || document.body).append(area);
+	area.select();
+	const isCopied = document.execCommand('copy');
+	area.remove();
+	opener?.focus({ preventScroll: true });
+	return isCopied;
 }
 
 /** Saves a file. `parts` are strings or blobs. */
 export function download(name, parts, type = 'text/plain') {
-  const href = URL.createObjectURL(new Blob([].concat(parts), { type }));
-  Object.assign(document.createElement('a'), { href, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(href), 10000);
+	const href = URL.createObjectURL(new Blob([].concat(parts), { type }));
+	Object.assign(document.createElement('a'), { href, download: name }).click();
+	setTimeout(() => URL.revokeObjectURL(href), 10000);
 }

@@ -13,51 +13,51 @@ const SPANS = [[86400, 'd', 3600, 'h'], [3600, 'h', 60, 'min'], [60, 'min', 1, '
 export const isNumber = Number.isFinite;
 
 export function num(value, digits = 0, unknown = UNKNOWN) {
-  if (!isNumber(value)) return unknown;
-  const minimumFractionDigits = value < 100 ? digits : 0;
-  return value.toLocaleString(undefined, { maximumFractionDigits: digits, minimumFractionDigits });
+	if (!isNumber(value)) return unknown;
+	const minimumFractionDigits = value < 100 ? digits : 0;
+	return value.toLocaleString(undefined, { maximumFractionDigits: digits, minimumFractionDigits });
 }
 
 /** 1234 → "1.2 k" */
 export function short(value, unknown = UNKNOWN) {
-  const size = Math.abs(value);
-  for (const [limit, unit] of [[1e9, ' G'], [1e6, ' M'], [1e3, ' k']]) {
-    if (size >= limit) return num(value / limit, size >= 100 * limit ? 0 : 1) + unit;
-  }
-  return num(value, size >= 10 || Number.isInteger(value) ? 0 : 1, unknown);
+	const size = Math.abs(value);
+	for (const [limit, unit] of [[1e9, ' G'], [1e6, ' M'], [1e3, ' k']]) {
+		if (size >= limit) return num(value / limit, size >= 100 * limit ? 0 : 1) + unit;
+	}
+	return num(value, size >= 10 || Number.isInteger(value) ? 0 : 1, unknown);
 }
 
 export function bytes(value, unknown = UNKNOWN) {
-  if (!isNumber(value)) return unknown;
-  const [base, names] = SIZES[units()];
-  let step = 0;
-  for (; Math.abs(value) >= base && step < 4; step++) value /= base;
-  return `${num(value, step > 2 || (step && value < 10) ? 1 : 0)} ${names[step]}`;
+	if (!isNumber(value)) return unknown;
+	const [base, names] = SIZES[units()];
+	let step = 0;
+	for (; Math.abs(value) >= base && step < 4; step++) value /= base;
+	return `${num(value, step > 2 || (step && value < 10) ? 1 : 0)} ${names[step]}`;
 }
 
 /** "320 ms", "4.2 s", "1 min 50 s", "2 h 5 min", "3 d 2 h" */
 export function duration(ms, unknown = UNKNOWN) {
-  if (!isNumber(ms)) return unknown;
-  if (ms < 1000) return `${num(ms)} ms`;
-  if (ms < 10000) return `${num(ms / 1000, 1)} s`;
-  const seconds = Math.round(ms / 1000);
-  const [size, unit, next, small] = SPANS.find(([each]) => seconds >= each) || [];
-  if (!size) return `${seconds} s`;
-  const rest = Math.floor((seconds % size) / next);
-  return `${Math.floor(seconds / size)} ${unit}${rest ? ` ${rest} ${small}` : ''}`;
+	if (!isNumber(ms)) return unknown;
+	if (ms < 1000) return `${num(ms)} ms`;
+	if (ms < 10000) return `${num(ms / 1000, 1)} s`;
+	const seconds = Math.round(ms / 1000);
+	const [size, unit, next, small] = SPANS.find(([each]) => seconds >= each) || [];
+	if (!size) return `${seconds} s`;
+	const rest = Math.floor((seconds % size) / next);
+	return `${Math.floor(seconds / size)} ${unit}${rest ? ` ${rest} ${small}` : ''}`;
 }
 
 /** 4:12, 1:04:12; never negative. */
 export function clock(ms, unknown = UNKNOWN) {
-  if (!isNumber(ms)) return unknown;
-  const all = Math.max(0, Math.round(ms / 1000));
-  const hours = Math.floor(all / 3600);
-  const two = (n) => String(n).padStart(2, '0');
-  return `${hours ? `${hours}:${two(Math.floor(all / 60) % 60)}` : Math.floor(all / 60)}:${two(all % 60)}`;
+	if (!isNumber(ms)) return unknown;
+	const all = Math.max(0, Math.round(ms / 1000));
+	const hours = Math.floor(all / 3600);
+	const two = (n) => String(n).padStart(2, '0');
+	return `${hours ? `${hours}:${two(Math.floor(all / 60) % 60)}` : Math.floor(all / 60)}:${two(all % 60)}`;
 }
 
 export const speed = (perSecond, unknown = UNKNOWN) =>
-  (isNumber(perSecond) ? `${num(perSecond, perSecond < 100 ? 1 : 0)} t/s` : unknown);
+	(isNumber(perSecond) ? `${num(perSecond, perSecond < 100 ? 1 : 0)} t/s` : unknown);
 
 /** Seconds that the server's clock is ahead of ours. */
 export const clockOffset = signal(0);
@@ -73,28 +73,28 @@ export const until = (at) => (tick(), isNumber(at) ? Math.max(0, (at - serverNow
 const hourOptions = () => (hour12() === 'auto' ? {} : { hour12: hour12() === '12' });
 
 export const dateTime = (at, unknown = UNKNOWN) => (isNumber(at) ? new Date(at * 1000)
-  .toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium', ...hourOptions() }) : unknown);
+	.toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium', ...hourOptions() }) : unknown);
 
 /** With the date when it is not today. */
 export function timeOfDay(at, unknown = UNKNOWN) {
-  if (!isNumber(at)) return unknown;
-  const when = new Date(at * 1000);
-  const isToday = when.toDateString() === new Date().toDateString();
-  return `${isToday ? '' : `${when.toLocaleDateString()} `}${when.toLocaleTimeString(undefined, hourOptions())}`;
+	if (!isNumber(at)) return unknown;
+	const when = new Date(at * 1000);
+	const isToday = when.toDateString() === new Date().toDateString();
+	return `${isToday ? '' : `${when.toLocaleDateString()} `}${when.toLocaleTimeString(undefined, hourOptions())}`;
 }
 
 export function ago(at, unknown = UNKNOWN) {
-  if (!isNumber(at)) return unknown;
-  const seconds = Math.floor(serverNow() - at);
-  if (seconds < 5) return 'just now';
-  const [size, unit] = SPANS.find(([each]) => seconds >= each) || [1, 's'];
-  return `${Math.floor(seconds / size)} ${unit} ago`;
+	if (!isNumber(at)) return unknown;
+	const seconds = Math.floor(serverNow() - at);
+	if (seconds < 5) return 'just now';
+	const [size, unit] = SPANS.find(([each]) => seconds >= each) || [1, 's'];
+	return `${Math.floor(seconds / size)} ${unit} ago`;
 }
 
 export function timeElement(at) {
-  const read = typeof at === 'function' ? at : () => at;
-  return h('time', {
-    datetime: () => isNumber(read()) && new Date(read() * 1000).toISOString(),
-    title: () => dateTime(read()),
-  }, () => (absoluteTimes() ? timeOfDay(read()) : (tick(), ago(read()))));
+	const read = typeof at === 'function' ? at : () => at;
+	return h('time', {
+		datetime: () => isNumber(read()) && new Date(read() * 1000).toISOString(),
+		title: () => dateTime(read()),
+	}, () => (absoluteTimes() ? timeOfDay(read()) : (tick(), ago(read()))));
 }

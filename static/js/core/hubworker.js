@@ -3,4 +3,3 @@ import { Hub } from './hub.js';
 
 const hub = new Hub();
 onconnect = ({ ports }) => hub.attach(ports[0]);
-addEventListener('online', () => hub.hurry());

@@ -1,158 +1,155 @@
-// Values that tell their readers. Effects wait for the next frame: a hidden page draws nothing.
+// Values that tell their readers.
 
 let reader = null;       // the computation that is running
-let owner = null;        // the list of clean-ups that new computations add theirs to
+let owner = null;        // its clean-ups
 
 /** `v()` reads, `v.set(x)`, `v.update(fn)`, `v.peek()` reads without becoming a reader. */
 export function signal(value, same = Object.is) {
-  const node = { value, version: 0, readers: new Set(), refresh() {} };
-  const get = () => read(node);
-  get.peek = () => node.value;
-  get.set = (next) => {
-    if (same(node.value, next)) return;
-    node.value = next;
-    node.version++;
-    invalidateReaders(node);
-  };
-  get.update = (change) => get.set(change(node.value));
-  return get;
+	const node = { value, version: 0, readers: new Set(), refresh() {} };
+	const get = () => read(node);
+	get.peek = () => node.value;
+	get.set = (next) => {
+		if (same(node.value, next)) return;
+		node.value = next;
+		node.version++;
+		invalidateReaders(node);
+	};
+	get.update = (change) => get.set(change(node.value));
+	return get;
 }
 
 /** Made again only when somebody reads it. */
 export function computed(make, same = Object.is) {
-  const node = { version: 0, readers: new Set(), sources: new Map(), dirty: true };
-  node.invalidate = () => {
-    if (node.dirty) return;
-    node.dirty = true;
-    invalidateReaders(node);
-  };
-  node.refresh = () => {
-    if (node.dirty && (!node.version || hasNews(node))) {
-      forget(node);
-      const next = running(node, null, make);
-      if (!node.version || !same(node.value, next)) {
-        node.value = next;
-        node.version++;
-      }
-    }
-    node.dirty = false;
-  };
-  onCleanup(() => forget(node));
-  const get = () => {
-    node.refresh();
-    return read(node);
-  };
-  get.peek = () => untracked(get);
-  return get;
+	const node = { version: 0, readers: new Set(), sources: new Map(), dirty: true };
+	node.invalidate = () => {
+		if (node.dirty) return;
+		node.dirty = true;
+		invalidateReaders(node);
+	};
+	node.refresh = () => {
+		if (node.dirty && (!node.version || hasNews(node))) {
+			forget(node);
+			const next = running(node, null, make);
+			if (!node.version || !same(node.value, next)) {
+				node.value = next;
+				node.version++;
+			}
+		}
+		node.dirty = false;
+	};
+	onCleanup(() => forget(node));
+	const get = () => {
+		node.refresh();
+		return read(node);
+	};
+	get.peek = () => untracked(get);
+	return get;
 }
 
 const queue = (ask) => {
-  const nodes = new Set();
-  let isAsked = false;
-  const drain = () => {
-    isAsked = false;
-    for (const node of nodes) {         // a Set is walked to its end, also over what is added on the way
-      nodes.delete(node);
-      node.run();
-    }
-  };
-  return {
-    delete: (node) => nodes.delete(node),
-    add(node) {
-      nodes.add(node);
-      if (!isAsked) ask(drain);
-      isAsked = true;
-    },
-  };
+	const nodes = new Set();
+	const drain = () => {
+		for (const node of nodes) {         // also what is added on the way
+			nodes.delete(node);
+			node.run();
+		}
+	};
+	return {
+		delete: (node) => nodes.delete(node),
+		add(node) {
+			if (!nodes.size) ask(drain);
+			nodes.add(node);
+		},
+	};
 };
 const framed = queue((drain) => requestAnimationFrame(drain));
 const soon = queue((drain) => queueMicrotask(drain));
 
-/** Runs now, and again in the next frame after a change. */
+/** Runs now, and in the next frame after a change: a hidden page draws nothing. */
 export const effect = (run) => startEffect(run, framed);
-/** Right after the current task and in hidden pages too: for what is no drawing. */
+/** Runs now, and right after the task of a change: for what is no drawing. */
 export const watch = (run) => startEffect(run, soon);
 
 /** Returns [the result of `run`, a function that ends all that it started]. */
 export function scope(run) {
-  const cleanups = [];
-  return [running(null, cleanups, run), () => runAll(cleanups)];
+	const cleanups = [];
+	return [running(null, cleanups, run), () => runAll(cleanups)];
 }
 
 /** At the end of the current scope, or before the current effect's next run. */
 export function onCleanup(run) {
-  if (owner) owner.push(run);
+	if (owner) owner.push(run);
 }
 
 export const untracked = (run) => running(null, owner, run);
 
 function read(node) {
-  if (reader) {
-    node.readers.add(reader);
-    reader.sources.set(node, node.version);
-  }
-  return node.value;
+	if (reader) {
+		node.readers.add(reader);
+		reader.sources.set(node, node.version);
+	}
+	return node.value;
 }
 
 function invalidateReaders(node) {
-  for (const each of [...node.readers]) each.invalidate();
+	for (const each of [...node.readers]) each.invalidate();
 }
 
 // A computed source may turn out to have its old value.
 function hasNews(node) {
-  for (const [source, version] of node.sources) {
-    source.refresh();
-    if (source.version !== version) return true;
-  }
-  return false;
+	for (const [source, version] of node.sources) {
+		source.refresh();
+		if (source.version !== version) return true;
+	}
+	return false;
 }
 
 function forget(node) {
-  for (const source of node.sources.keys()) source.readers.delete(node);
-  node.sources.clear();
-  node.dirty = true;
+	for (const source of node.sources.keys()) source.readers.delete(node);
+	node.sources.clear();
+	node.dirty = true;
 }
 
 function running(asReader, asOwner, run) {
-  const last = [reader, owner];
-  [reader, owner] = [asReader, asOwner];
-  try {
-    return run();
-  } finally {
-    [reader, owner] = last;
-  }
+	const last = [reader, owner];
+	[reader, owner] = [asReader, asOwner];
+	try {
+		return run();
+	} finally {
+		[reader, owner] = last;
+	}
 }
 
 function startEffect(run, waiting) {
-  const cleanups = [];
-  let isOver = false;
-  const node = { sources: new Map(), invalidate: () => waiting.add(node), run() { if (hasNews(node)) start(); } };
-  const start = () => {
-    runAll(cleanups);
-    forget(node);
-    attempt(() => running(node, cleanups, run));
-    if (isOver) end();          // by what it did itself
-  };
-  const end = () => {
-    isOver = true;
-    waiting.delete(node);
-    forget(node);
-    runAll(cleanups);
-  };
-  onCleanup(end);
-  start();
-  return end;
+	const cleanups = [];
+	let isOver = false;
+	const node = { sources: new Map(), invalidate: () => waiting.add(node), run() { if (hasNews(node)) start(); } };
+	const start = () => {
+		runAll(cleanups);
+		forget(node);
+		attempt(() => running(node, cleanups, run));
+		if (isOver) end();          // by what it did itself
+	};
+	const end = () => {
+		isOver = true;
+		waiting.delete(node);
+		forget(node);
+		runAll(cleanups);
+	};
+	onCleanup(end);
+	start();
+	return end;
 }
 
 function runAll(cleanups) {
-  cleanups.splice(0).forEach(attempt);
+	cleanups.splice(0).forEach(attempt);
 }
 
-// One that breaks must not stop the others.
-function attempt(run) {
-  try {
-    run();
-  } catch (error) {
-    reportError(error);
-  }
+/** One that breaks must not stop the others. */
+export function attempt(run) {
+	try {
+		run();
+	} catch (error) {
+		reportError(error);
+	}
 }

@@ -18,27 +18,27 @@ const SOURCES = { all: 'Everything', proxy: 'llamaswap itself', upstream: 'All m
 const followed = new Map();         // LineRing → its source
 
 export function mount(ctx) {
-  ctx.title('Logs');
-  const count = computed(() => Math.min(MOST_PANES, Math.max(1, Number(route().query.get('pane')) || 1)));
-  const change = (label, icon, by, end) => button(label, { icon, hidden: () => count() === end,
-    onclick: () => setQuery({ pane: count.peek() + by }, { push: true }) });
-  ctx.actions(change('Remove a pane', 'close', -1, 1), change('Add a pane', 'plus', 1, MOST_PANES));
-  const panes = [];                 // [element, end]
-  onCleanup(() => panes.forEach(([, end]) => end()));
-  return h('div', { class: 'log-page' }, () => {
-    while (panes.length > count()) panes.pop()[1]();
-    while (panes.length < count()) panes.push(untracked(() => scope(() => logPane({ index: panes.length }))));
-    return h('div', null, panes.map(([pane]) => pane).reduceRight((rest, pane, i) => split(count() - i, pane, rest)));
-  });
+	ctx.title('Logs');
+	const count = computed(() => Math.min(MOST_PANES, Math.max(1, Number(route().query.get('pane')) || 1)));
+	const change = (label, icon, by, end) => button(label, { icon, hidden: () => count() === end,
+		onclick: () => setQuery({ pane: count.peek() + by }, { push: true }) });
+	ctx.actions(change('Remove a pane', 'close', -1, 1), change('Add a pane', 'plus', 1, MOST_PANES));
+	const panes = [];                 // [element, end]
+	onCleanup(() => panes.forEach(([, end]) => end()));
+	return h('div', { class: 'log-page' }, () => {
+		while (panes.length > count()) panes.pop()[1]();
+		while (panes.length < count()) panes.push(untracked(() => scope(() => logPane({ index: panes.length }))));
+		return h('div', null, panes.map(([pane]) => pane).reduceRight((rest, pane, i) => split(count() - i, pane, rest)));
+	});
 }
 
 /** A pane and what follows it; the thumb of a slider is the border. */
 function split(parts, pane, rest) {
-  const start = parts > 2 ? 35 : 50;
-  const at = setting(`logs.split${parts}`, start);
-  return h('div', { class: 'log-split', css: { '--at': at } }, pane, h('input', { type: 'range', class: 'log-bar',
-    min: '15', max: '85', step: '5', value: () => String(at()), 'aria-label': 'Size of the panes',
-    oninput: ({ target }) => at.set(Number(target.value)), ondblclick: () => at.set(start) }), rest);
+	const start = parts > 2 ? 35 : 50;
+	const at = setting(`logs.split${parts}`, start);
+	return h('div', { class: 'log-split', css: { '--at': at } }, pane, h('input', { type: 'range', class: 'log-bar',
+		min: '15', max: '85', step: '5', value: () => String(at()), 'aria-label': 'Size of the panes',
+		oninput: ({ target }) => at.set(Number(target.value)), ondblclick: () => at.set(start) }), rest);
 }
 
 /** For another page: its rules must be there first, or all rows would be in view. */
@@ -46,112 +46,112 @@ export const styledPane = () => sheet('logs').then(() => logPane);
 
 /** `source`: of this one alone. */
 export function logPane({ index = 0, source = '' } = {}) {
-  const key = (name) => name + (index ? index + 1 : '');
-  const get = (name) => route().query.get(key(name)) || '';
-  const set = (name, value) => setQuery({ [key(name)]: value });
-  const from = computed(() => source || get('src') || 'all');
-  const title = () => SOURCES[from()] || from();
-  const levels = computed(() => get('level').split(',').filter(Boolean));
-  const asked = computed(() => {
-    const text = get('q');
-    try {
-      return { find: text && new RegExp(get('re') ? text : text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&'), 'i') };
-    } catch ({ message }) {
-      return { error: message };
-    }
-  });
-  const ring = new LineRing();
-  let filter = new LineFilter(ring, {});
-  const current = signal(null);
-  // The server refuses all topics for one that it does not know.
-  const isKnown = computed(() => sources().includes(from()));
-  const status = signal('');
-  const note = signal('');
-  const look = computed(() => ({ wrap: get('wrap') || innerWidth < 720, size: Number(get('size')) || 13,
-    times: Boolean(get('time')), current: current() }));
-  const view = logView({ ring, look, filter: () => filter, 'aria-label': title, 'data-pane': from,
-    onDraw({ find, hits, rows, count }) {
-      const place = current() === null ? '' : `${num(lowerBound(hits, current()) + 1)} of `;
-      status.set(find ? `${place}${num(hits.length)} matching`
-        : `${num(count)} ${rows ? `of ${num(ring.lines.length)} ` : ''}lines`);
-      note.set(count ? '' : ring.lines.length ? 'No line matches.'
-        : isKnown() ? 'Nothing has been logged yet.' : 'There is no such log.');
-    } });
-  effect(() => {
-    if (asked().error) return;
-    filter = new LineFilter(ring, { ...asked(), levels: levels(), only: !get('all'), context: Number(get('around')) });
-    current.set(null);
-    view.refresh();
-  });
-  effect(() => {
-    const name = from();
-    // This tab is told a source's history once: another pane may have it.
-    const other = [...followed].find(([, its]) => its === name)?.[0].lines || [];
-    ring.push({ text: other.map(({ text }) => `${text}\n`).join(''), reset: true });
-    view.refresh();
-    followed.set(ring, name);
-    onCleanup(() => followed.delete(ring));
-    if (!isKnown()) return;
-    subscribe(`log:${name}`, (event) => {
-      ring.push(event);
-      view.refresh();
-    });
-  });
+	const key = (name) => name + (index ? index + 1 : '');
+	const get = (name) => route().query.get(key(name)) || '';
+	const set = (name, value) => setQuery({ [key(name)]: value });
+	const from = computed(() => source || get('src') || 'all');
+	const title = () => SOURCES[from()] || from();
+	const levels = computed(() => get('level').split(',').filter(Boolean));
+	const asked = computed(() => {
+		const text = get('q');
+		try {
+			return { find: text && new RegExp(get('re') ? text : text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&'), 'i') };
+		} catch ({ message }) {
+			return { error: message };
+		}
+	});
+	const ring = new LineRing();
+	let filter = new LineFilter(ring, {});
+	const current = signal(null);
+	// The server refuses all topics for one that it does not know.
+	const isKnown = computed(() => sources().includes(from()));
+	const status = signal('');
+	const note = signal('');
+	const look = computed(() => ({ wrap: get('wrap') || innerWidth < 720, size: Number(get('size')) || 13,
+		times: Boolean(get('time')), current: current() }));
+	const view = logView({ ring, look, filter: () => filter, 'aria-label': title, 'data-pane': from,
+		onDraw({ find, hits, rows, count }) {
+			const place = current() === null ? '' : `${num(lowerBound(hits, current()) + 1)} of `;
+			status.set(find ? `${place}${num(hits.length)} matching`
+				: `${num(count)} ${rows ? `of ${num(ring.lines.length)} ` : ''}lines`);
+			note.set(count ? '' : ring.lines.length ? 'No line matches.'
+				: isKnown() ? 'Nothing has been logged yet.' : 'There is no such log.');
+		} });
+	effect(() => {
+		if (asked().error) return;
+		filter = new LineFilter(ring, { ...asked(), levels: levels(), only: !get('all'), context: Number(get('around')) });
+		current.set(null);
+		view.refresh();
+	});
+	effect(() => {
+		const name = from();
+		// This tab is told a source's history once: another pane may have it.
+		const other = [...followed].find(([, its]) => its === name)?.[0].lines || [];
+		ring.push({ text: other.map(({ text }) => `${text}\n`).join(''), reset: true });
+		view.refresh();
+		followed.set(ring, name);
+		onCleanup(() => followed.delete(ring));
+		if (!isKnown()) return;
+		subscribe(`log:${name}`, (event) => {
+			ring.push(event);
+			view.refresh();
+		});
+	});
 
-  const jump = (by) => {
-    const { hits } = filter;
-    const at = current() ?? view.top() - (by > 0);
-    const to = by > 0 ? lowerBound(hits, at + 1) % hits.length : lowerBound(hits, at) - 1;
-    if (!hits.length) return;
-    current.set(hits.at(to));
-    view.show(hits.at(to));
-  };
-  const step = (icon, label, by) => iconButton(icon, label, { 'data-by': by, onclick: () => jump(by) });
-  const toggle = (label, name) => chip(label, { pressed: () => get(name),
-    onclick: () => set(name, get(name) ? '' : '1') });
-  const pick = (label, name, options) => select(options, { label, value: () => get(name),
-    onchange: (value) => set(name, value) });
-  const complaint = newId('log');
-  const search = searchBox({ label: 'Search', value: () => get('q'), oninput: (value) => set('q', value),
-    shortcut: index ? '' : '/', 'aria-invalid': () => Boolean(asked().error) && 'true', 'aria-describedby': complaint,
-    onkeydown: ({ key: pressed, shiftKey }) => { if (pressed === 'Enter') jump(shiftKey ? -1 : 1); } });
-  const keys = (event) => {
-    const pressed = (event.ctrlKey || event.metaKey) && event.key;
-    // The browser's own search finds only rows in view; pressed again, it comes nevertheless.
-    if (pressed === 'f' && event.target.type !== 'search') search.lastChild.select();
-    else if (pressed === 'a' && event.target === view.box) getSelection().selectAllChildren(view.spacer);
-    else return;
-    event.preventDefault();
-  };
-  const pane = h('section', { class: 'log-pane', onkeydown: keys },
-    h('div', { class: 'row' }, !source && pick('Source', 'src', () =>
-      [...new Set([...sources(), from()])].map((id) => [id, SOURCES[id] || id])), search,
-      toggle('Regex', 're'), toggle('All lines', 'all'),
-      h('span', { class: 'row' }, step('up', 'Previous match', -1), step('down', 'Next match', 1),
-        h('span', { class: 'num muted log-status' }, status)),
-      h('span', { class: 'row', role: 'group', 'aria-label': 'Levels' }, LEVELS.map((level) => chip(level, {
-        pressed: () => levels().includes(level),
-        onclick: () => set('level', LEVELS.filter((each) => levels().includes(each) !== (each === level)).join()) })))),
-    h('div', { class: 'row' }, h('details', { class: 'grow' }, h('summary', null, 'More'), h('div', { class: 'row' },
-      toggle('Wrap', 'wrap'), toggle('Time of arrival', 'time'),
-      pick('Lines around matches', 'around', [0, 2, 5].map((lines) => [lines || '', `${lines} lines around`])),
-      pick('Text size', 'size', [12, 13, 14, 15].map((size) => [size === 13 ? '' : size, `${size} px`])),
-      button('Download', { icon: 'download',
-        onclick: () => download(`${from().replace(/\W/g, '-')}.log`, `${view.text()}\n`) }),
-      button('Clear', { icon: 'trash', onclick: () => view.refresh(ring.clear()) }))),
-      button(() => (view.fresh() === null ? 'Pause' : 'Follow'), { icon: 'pause',
-        onclick: () => (view.fresh() === null ? view.stop() : view.follow()) })),
-    h('p', { id: complaint, class: 'error-text', role: 'alert' }, () => asked().error),
-    h('div', { class: 'log-frame' }, view.box, h('p', { class: 'log-note muted' }, note),
-      button(() => (view.fresh() ? `${num(view.fresh())} new lines` : 'Newest lines'), { kind: 'primary', icon: 'down',
-        class: 'log-pill', hidden: () => view.fresh() === null, onclick: view.follow })));
+	const jump = (by) => {
+		const { hits } = filter;
+		const at = current() ?? view.top() - (by > 0);
+		const to = by > 0 ? lowerBound(hits, at + 1) % hits.length : lowerBound(hits, at) - 1;
+		if (!hits.length) return;
+		current.set(hits.at(to));
+		view.show(hits.at(to));
+	};
+	const step = (icon, label, by) => iconButton(icon, label, { 'data-by': by, onclick: () => jump(by) });
+	const toggle = (label, name) => chip(label, { pressed: () => get(name),
+		onclick: () => set(name, get(name) ? '' : '1') });
+	const pick = (label, name, options) => select(options, { label, value: () => get(name),
+		onchange: (value) => set(name, value) });
+	const complaint = newId('log');
+	const search = searchBox({ label: 'Search', value: () => get('q'), oninput: (value) => set('q', value),
+		shortcut: index ? '' : '/', 'aria-invalid': () => Boolean(asked().error) && 'true', 'aria-describedby': complaint,
+		onkeydown: ({ key: pressed, shiftKey }) => { if (pressed === 'Enter') jump(shiftKey ? -1 : 1); } });
+	const keys = (event) => {
+		const pressed = (event.ctrlKey || event.metaKey) && event.key;
+		// The browser's own search finds only rows in view; pressed again, it comes nevertheless.
+		if (pressed === 'f' && event.target.type !== 'search') search.lastChild.select();
+		else if (pressed === 'a' && event.target === view.box) getSelection().selectAllChildren(view.spacer);
+		else return;
+		event.preventDefault();
+	};
+	const pane = h('section', { class: 'log-pane', onkeydown: keys },
+		h('div', { class: 'row' }, !source && pick('Source', 'src', () =>
+			[...new Set([...sources(), from()])].map((id) => [id, SOURCES[id] || id])), search,
+			toggle('Regex', 're'), toggle('All lines', 'all'),
+			h('span', { class: 'row' }, step('up', 'Previous match', -1), step('down', 'Next match', 1),
+				h('span', { class: 'num muted log-status' }, status)),
+			h('span', { class: 'row', role: 'group', 'aria-label': 'Levels' }, LEVELS.map((level) => chip(level, {
+				pressed: () => levels().includes(level),
+				onclick: () => set('level', LEVELS.filter((each) => levels().includes(each) !== (each === level)).join()) })))),
+		h('div', { class: 'row' }, h('details', { class: 'grow' }, h('summary', null, 'More'), h('div', { class: 'row' },
+			toggle('Wrap', 'wrap'), toggle('Time of arrival', 'time'),
+			pick('Lines around matches', 'around', [0, 2, 5].map((lines) => [lines || '', `${lines} lines around`])),
+			pick('Text size', 'size', [12, 13, 14, 15].map((size) => [size === 13 ? '' : size, `${size} px`])),
+			button('Download', { icon: 'download',
+				onclick: () => download(`${from().replace(/\W/g, '-')}.log`, `${view.text()}\n`) }),
+			button('Clear', { icon: 'trash', onclick: () => view.refresh(ring.clear()) }))),
+			button(() => (view.fresh() === null ? 'Pause' : 'Follow'), { icon: 'pause',
+				onclick: () => (view.fresh() === null ? view.stop() : view.follow()) })),
+		h('p', { id: complaint, class: 'error-text', role: 'alert' }, () => asked().error),
+		h('div', { class: 'log-frame' }, view.box, h('p', { class: 'log-note muted' }, note),
+			button(() => (view.fresh() ? `${num(view.fresh())} new lines` : 'Newest lines'), { kind: 'primary', icon: 'down',
+				class: 'log-pill', hidden: () => view.fresh() === null, onclick: view.follow })));
 
-  const press = (what) => (document.activeElement.closest('.log-pane') || pane).querySelector(what).click();
-  if (!index) {
-    shortcut('n', 'Next match, with Shift the one before', ({ shiftKey }) => press(`[data-by="${shiftKey ? -1 : 1}"]`));
-    shortcut('End', 'Follow the log', () => press('.log-pill'));
-  }
-  return pane;
+	const press = (what) => (document.activeElement.closest('.log-pane') || pane).querySelector(what).click();
+	if (!index) {
+		shortcut('n', 'Next match, with Shift the one before', ({ shiftKey }) => press(`[data-by="${shiftKey ? -1 : 1}"]`));
+		shortcut('End', 'Follow the log', () => press('.log-pill'));
+	}
+	return pane;
 }
 
 const sources = () => [...Object.keys(SOURCES), ...models().filter(({ kind }) => kind === 'model').map(({ id }) => id)];

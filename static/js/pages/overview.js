@@ -22,112 +22,112 @@ const MAX_PROBLEMS = 5;
 const HARMLESS = ['ok', 'cancelled', 'client_gone'];
 
 export function mount(ctx) {
-  const hour = lastHour();
-  return modelsPage(ctx, 'Overview', () => h('div', { class: 'stack' },
-    h('div', { class: 'cols-2' }, h('div', { class: 'stack' }, loaded(), waiting()),
-      h('div', { class: 'stack' }, memory(), hour.tiles)),
-    hour.problems));
+	const hour = lastHour();
+	return modelsPage(ctx, 'Overview', () => h('div', { class: 'stack' },
+		h('div', { class: 'cols-2' }, h('div', { class: 'stack' }, loaded(), waiting()),
+			h('div', { class: 'stack' }, memory(), hour.tiles)),
+		hour.problems));
 }
 
 /** A card with a list, or with a word about why it is empty. */
 const listCard = (title, items, render, empty) => card(title, {},
-  each(h('ul', { class: 'plain-list' }), items, (item) => item.id, render),
-  () => !items().length && h('p', { class: 'muted' }, empty));
+	each(h('ul', { class: 'plain-list' }), items, (item) => item.id, render),
+	() => !items().length && h('p', { class: 'muted' }, empty));
 
 function loaded() {
-  const shown = computed(() => models().filter((model) => !model.peer && (model.state !== 'stopped'
-    || hasFailure(model))));
-  return listCard('Loaded now', shown, (model) => {
-    const { id } = model.peek();
-    return h('li', { class: 'loaded', 'data-model': id, 'data-state': () => stateOf(model()) },
-      h('div', { class: 'loaded-line' },
-        h('div', { class: 'grow row' }, stateBadge(() => faceOf(model())), modelLink(id, () => displayName(model()))),
-        costs(model, { class: 'num muted' }), modelAction(model)),
-      happening(model));
-  }, ['Nothing. A request for a model loads it; so does ', h('a', { href: href('models') }, 'Load on the Models page'),
-    '.']);
+	const shown = computed(() => models().filter((model) => !model.peer && (model.state !== 'stopped'
+		|| hasFailure(model))));
+	return listCard('Loaded now', shown, (model) => {
+		const { id } = model.peek();
+		return h('li', { class: 'loaded', 'data-model': id, 'data-state': () => stateOf(model()) },
+			h('div', { class: 'loaded-line' },
+				h('div', { class: 'grow row' }, stateBadge(() => faceOf(model())), modelLink(id, () => displayName(model()))),
+				costs(model, { class: 'num muted' }), modelAction(model)),
+			happening(model));
+	}, ['Nothing. A request for a model loads it; so does ', h('a', { href: href('models') }, 'Load on the Models page'),
+		'.']);
 }
 
 function waiting() {
-  const all = computed(() => live().filter(({ phase }) => phase === 'queued' || phase === 'loading'));
-  return listCard(() => `Waiting (${all().length})`, () => all().slice(0, MAX_WAITING), (request) => {
-    const { id, model, session, client, at } = request.peek();
-    return h('li', { class: 'waiting', 'data-request': id, 'data-phase': () => request().phase },
-      h('span', { class: 'num muted' }, () => request().position ?? '·'),
-      link(href('requests', String(id)), model),
-      h('span', { class: 'clip muted' }, `${session || ''} ${client}`),
-      h('span', { class: 'num' }, () => clock(since(at))),
-      h('span', { class: 'grow wrap muted' }, () => request().reason));
-  }, 'Nobody is waiting.');
+	const all = computed(() => live().filter(({ phase }) => phase === 'queued' || phase === 'loading'));
+	return listCard(() => `Waiting (${all().length})`, () => all().slice(0, MAX_WAITING), (request) => {
+		const { id, model, session, client, at } = request.peek();
+		return h('li', { class: 'waiting', 'data-request': id, 'data-phase': () => request().phase },
+			h('span', { class: 'num muted' }, () => request().position ?? '·'),
+			link(href('requests', String(id)), model),
+			h('span', { class: 'clip muted' }, `${session || ''} ${client}`),
+			h('span', { class: 'num' }, () => clock(since(at))),
+			h('span', { class: 'grow wrap muted' }, () => request().reason));
+	}, 'Nobody is waiting.');
 }
 
 export function memory() {
-  const gpus = computed(() => perf()?.gpus || []);
-  const ids = computed(() => gpus().map((gpu) => gpu.id), alike);
-  const bar = (id) => {
-    const gpu = () => gpus().find((each) => each.id === id) || {};
-    return stackedBar({ label: `GPU ${id} ${gpu().name || ''}`, total: () => (gpu().mem_total_mb ?? NaN) * MIB,
-      format: bytes, segments: () => segments(gpu()) });
-  };
-  return () => ids().length > 0 && card('GPU memory', {}, h('div', { class: 'stack' },
-    untracked(() => ids().map(bar))));
+	const gpus = computed(() => perf()?.gpus || []);
+	const ids = computed(() => gpus().map((gpu) => gpu.id), alike);
+	const bar = (id) => {
+		const gpu = () => gpus().find((each) => each.id === id) || {};
+		return stackedBar({ label: `GPU ${id} ${gpu().name || ''}`, total: () => (gpu().mem_total_mb ?? NaN) * MIB,
+			format: bytes, segments: () => segments(gpu()) });
+	};
+	return () => ids().length > 0 && card('GPU memory', {}, h('div', { class: 'stack' },
+		untracked(() => ids().map(bar))));
 }
 
 /** Models in a fixed order, so that their colours stay; what no model explains is "other". */
 function segments({ id, mem_used_mb: used, mem_total_mb: total }) {
-  const sizeOf = ({ memory: { gpus } }) => gpus?.find((each) => each.gpu === id)?.bytes;
-  const parts = models().filter(sizeOf).map((model, i) => ({ label: displayName(model), value: sizeOf(model),
-    href: href('models', model.id), series: (i % 7) + 1 }));
-  if (!isNumber(used)) return [...parts, { label: 'used', value: null, series: 8 }];
-  const known = sum(parts.map((part) => part.value));
-  const rest = used * MIB - known;
-  if (rest > 0) parts.push({ label: known ? 'other' : 'used (by model: unknown)', value: rest, series: 8 });
-  return [...parts, { label: 'free', value: Math.max(0, total * MIB - Math.max(used * MIB, known)), series: 'free' }];
+	const sizeOf = ({ memory: { gpus } }) => gpus?.find((each) => each.gpu === id)?.bytes;
+	const parts = models().filter(sizeOf).map((model, i) => ({ label: displayName(model), value: sizeOf(model),
+		href: href('models', model.id), series: (i % 7) + 1 }));
+	if (!isNumber(used)) return [...parts, { label: 'used', value: null, series: 8 }];
+	const known = sum(parts.map((part) => part.value));
+	const rest = used * MIB - known;
+	if (rest > 0) parts.push({ label: known ? 'other' : 'used (by model: unknown)', value: rest, series: 8 });
+	return [...parts, { label: 'free', value: Math.max(0, total * MIB - Math.max(used * MIB, known)), series: 'free' }];
 }
 
 /** Four tiles and a list of what went wrong, from the history and kept up by the stream. */
 function lastHour() {
-  const { rows, isPartial, complaint } = recentRows({ from: Math.floor(serverNow() - HOUR) });
-  // Where nothing is measured the question would be an error.
-  const isMeasured = computed(() => Boolean(perf()));
-  const power = asked(async (abort) => isMeasured.peek() && api('api/performance', { query: { range: HOUR,
-    step: MINUTE }, signal: abort }), isMeasured);
-  const now = computed(() => (tick(), Math.floor(serverNow() / MINUTE)));
-  const minutes = computed(() => (now(), spansOf(rows() || [], MINUTE, MINUTES)));
-  const perMinute = (of) => () => minutes().map(({ items }) => of(items));
-  const counts = perMinute((items) => items.length);
-  const errors = perMinute((items) => items.filter(isProblem).length);
-  const watts = computed(() => wattHours(power.value()));
-  const amount = (values) => (rows() ? short(sum(values())) + (isPartial() ? '+' : '') : 'unknown');
-  const tile = (label, text, values, target) => h('a', { class: 'tile', href: target },
-    h('div', { class: 'muted small' }, label), h('div', { class: 'big num' }, text), spark({ label, values, text }));
-  const inHour = () => minutes().flatMap(({ items }) => items);
-  const problems = computed(() => inHour().filter(isProblem).sort((a, b) => b.at - a.at).slice(0, MAX_PROBLEMS));
-  return {
-    tiles: card('Last hour', {}, complaint, h('div', { class: 'tiles' },
-      tile('Requests', () => amount(counts), counts, href('requests', { since: '1h' })),
-      tile('Errors', () => amount(errors), errors, href('requests', { status: 'error', since: '1h' })),
-      tile('Generation', () => speed(meanSpeed(inHour()), 'none'), perMinute(meanSpeed), href('requests')),
-      () => watts() && tile('GPU energy', () => `${num(sum(watts()))} Wh est.`, watts, href('system', 'live')))),
-    problems: listCard('Recent problems', problems, problem, 'None in the last hour.'),
-  };
+	const { rows, more, complaint } = recentRows({ from: Math.floor(serverNow() - HOUR) });
+	// Where nothing is measured the question would be an error.
+	const isMeasured = computed(() => Boolean(perf()));
+	const power = asked(async (abort) => isMeasured.peek() && api('api/performance', { query: { range: HOUR,
+		step: MINUTE }, signal: abort }), isMeasured);
+	const now = computed(() => (tick(), Math.floor(serverNow() / MINUTE)));
+	const minutes = computed(() => (now(), spansOf(rows() || [], MINUTE, MINUTES)));
+	const perMinute = (of) => () => minutes().map(({ items }) => of(items));
+	const counts = perMinute((items) => items.length);
+	const errors = perMinute((items) => items.filter(isProblem).length);
+	const watts = computed(() => wattHours(power.value()));
+	const amount = (values) => (rows() ? short(sum(values())) + (more() ? '+' : '') : 'unknown');
+	const tile = (label, text, values, target) => h('a', { class: 'tile', href: target },
+		h('div', { class: 'muted small' }, label), h('div', { class: 'big num' }, text), spark({ label, values, text }));
+	const inHour = () => minutes().flatMap(({ items }) => items);
+	const problems = computed(() => inHour().filter(isProblem).sort((a, b) => b.at - a.at).slice(0, MAX_PROBLEMS));
+	return {
+		tiles: card('Last hour', {}, complaint, h('div', { class: 'tiles' },
+			tile('Requests', () => amount(counts), counts, href('requests', { since: '1h' })),
+			tile('Errors', () => amount(errors), errors, href('requests', { status: 'error', since: '1h' })),
+			tile('Generation', () => speed(meanSpeed(inHour()), 'none'), perMinute(meanSpeed), href('requests')),
+			() => watts() && tile('GPU energy', () => `${num(sum(watts()))} Wh est.`, watts, href('system', 'live')))),
+		problems: listCard('Recent problems', problems, problem, 'None in the last hour.'),
+	};
 }
 
 const isProblem = (row) => row.resp_status_code >= 400 || !HARMLESS.includes(row.outcome);
 
 function problem(row) {
-  const { id, at, model, resp_status_code: status, outcome, error_msg: text } = row.peek();
-  return h('li', { class: 'problem' }, timeElement(at), modelLink(model),
-    h('span', { class: 'badge is-failed num' }, status || outcome),
-    h('span', { class: 'grow clip', title: text }, (text || outcome).split('\n')[0]),
-    link(href('requests', String(id)), 'Open', { 'aria-label': `Open request ${id}` }));
+	const { id, at, model, resp_status_code: status, outcome, error_msg: text } = row.peek();
+	return h('li', { class: 'problem' }, timeElement(at), modelLink(model),
+		h('span', { class: 'badge is-failed num' }, status || outcome),
+		h('span', { class: 'grow clip', title: text }, (text || outcome).split('\n')[0]),
+		link(href('requests', String(id)), 'Open', { 'aria-label': `Open request ${id}` }));
 }
 
 /** Per minute, of all cards together; null when none measures its power. */
 function wattHours(answer) {
-  const known = (answer?.gpu_stats || []).filter((sample) => sample.power_draw_w > 0);
-  if (!known.length) return null;
-  const hours = Math.max(MINUTE, answer.every) / HOUR;        // a sample stands for that long
-  return spansOf(known, MINUTE, MINUTES, (sample) => Date.parse(sample.timestamp) / 1000)
-    .map(({ items }) => (items.length ? sum(items.map((sample) => sample.power_draw_w)) * hours : null));
+	const known = (answer?.gpu_stats || []).filter((sample) => sample.power_draw_w > 0);
+	if (!known.length) return null;
+	const hours = Math.max(MINUTE, answer.every) / HOUR;        // a sample stands for that long
+	return spansOf(known, MINUTE, MINUTES, (sample) => Date.parse(sample.timestamp) / 1000)
+		.map(({ items }) => (items.length ? sum(items.map((sample) => sample.power_draw_w)) * hours : null));
 }

@@ -4,9 +4,9 @@ import { signal } from '../core/signal.js';
 import { button } from '../ui/parts.js';
 
 export function side(label, ...children) {
-  const isOpen = signal(false);
-  const id = newId('side');
-  return h('div', { class: 'play-side' }, button(label, { class: 'only-narrow fold', 'aria-controls': id,
-    'aria-expanded': () => String(isOpen()), onclick: () => isOpen.update((is) => !is) }),
-  h('div', { id, class: () => `stack card side-body${isOpen() ? ' open' : ''}` }, children));
+	const isOpen = signal(false);
+	const id = newId('side');
+	return h('div', { class: 'play-side' }, button(label, { class: 'only-narrow fold', 'aria-controls': id,
+		'aria-expanded': () => String(isOpen()), onclick: () => isOpen.update((is) => !is) }),
+	h('div', { id, class: () => `stack card side-body${isOpen() ? ' open' : ''}` }, children));
 }

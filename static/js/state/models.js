@@ -24,51 +24,49 @@ export const modelById = (id) => byId().get(id) || null;
 
 /** How many of a list have each name: {ready: 2, …}. */
 export function countBy(list, nameOf) {
-  const all = Object.create(null);          // an id may be any word
-  for (const item of list) all[nameOf(item)] = (all[nameOf(item)] || 0) + 1;
-  return all;
+	const all = Object.create(null);          // an id may be any word
+	for (const item of list) all[nameOf(item)] = (all[nameOf(item)] || 0) + 1;
+	return all;
 }
 export const stateOf = (model) => faceOf(model).state;
 export const counts = computed(() => ({ ready: 0, ...countBy(models(), stateOf) }), alike);
 
-const WORDS = { ready: 'ready', starting: 'loading', stopping: 'stopping', stopped: 'stopped' };
-
-/** What to show for a model: {state, word}. A failure is shown until it is dismissed or a start succeeds. */
+/** {state, word}: a failure is shown until it is dismissed or a start succeeds. */
 export function faceOf(model) {
-  if (model.kind === 'peer') return { state: 'peer', word: 'peer' };
-  if (model.state === 'stopped' && hasFailure(model)) return { state: 'failed', word: 'failed' };
-  if (model.state === 'stopped' && model.queued > 0) return { state: 'queued', word: 'waiting' };
-  if (model.state === 'ready' && model.leaving) return { state: 'stopping', word: 'leaving' };
-  return WORDS[model.state] ? { state: model.state, word: WORDS[model.state] } : { state: 'stopped', word: 'unknown' };
+	if (model.peer) return { state: 'peer', word: 'peer' };
+	if (model.state === 'stopped' && hasFailure(model)) return { state: 'failed', word: 'failed' };
+	if (model.state === 'stopped' && model.queued > 0) return { state: 'queued', word: 'waiting' };
+	if (model.state === 'ready' && model.leaving) return { state: 'stopping', word: 'leaving' };
+	return { state: model.state, word: model.state === 'starting' ? 'loading' : model.state };
 }
 
 export const displayName = (model) => model.name || model.id;
 export const hasFailure = (model) => Boolean(model.last_error) && !dismissed().includes(failureKey(model));
 export const dismissFailure = (model) => dismissed.update((all) => [...all, failureKey(model)].slice(-MAX_DISMISSED));
 
-// Model ids can be long; which failure it was is all that must be told apart.
+// Ids can be long, and all that is kept must fit into 8 KB.
 const failureKey = (model) => `${model.id.slice(-40)}@${Math.round(model.last_error.at)}`;
 
 export const isOnGpu = (model) => model.memory.gpus?.length > 0;
 
 /** Bytes on all GPUs, or of the processes where no GPU is measured; null when nobody knows. */
 export const memoryOf = (model) => (isOnGpu(model) ? model.memory.gpus.reduce((sum, each) => sum + each.bytes, 0)
-  : model.memory.rss_bytes);
+	: model.memory.rss_bytes);
 
 export function startModels() {
-  let held = new Map();
-  subscribe('models', (data) => {
-    const before = held;
-    held = new Map(foldEvent('models', new Map(held), data));
-    if (data.op === 'upsert') announceChange(before.get(data.model.id), data.model);
-    models.set([...held.values()]);
-    if (data.op === 'snapshot') isLoaded.set(true);
-  });
-  subscribe('profile', (data) => profile.set({ active: data.active ?? null, profiles: data.profiles || [] }));
+	let held = new Map();
+	subscribe('models', (data) => {
+		const before = held;
+		held = new Map(foldEvent('models', new Map(held), data));
+		if (data.op === 'upsert') announceChange(before.get(data.model.id), data.model);
+		models.set([...held.values()]);
+		if (data.op === 'snapshot') isLoaded.set(true);
+	});
+	subscribe('profile', (data) => profile.set({ active: data.active ?? null, profiles: data.profiles || [] }));
 }
 
 function announceChange(before, model) {
-  if (!before || before.state === model.state) return;
-  const { state, word } = faceOf(model);
-  announce(`${displayName(model)} ${word}`, { urgent: state === 'failed' });
+	if (!before || before.state === model.state) return;
+	const { state, word } = faceOf(model);
+	announce(`${displayName(model)} ${word}`, { urgent: state === 'failed' });
 }

@@ -1,81 +1,76 @@
-// Which models a list shows, in which order and groups, and which target a route leads to: from values to values.
+// Which models a list shows and in which order, and where a route leads: from values to values.
 import { displayName, memoryOf, stateOf } from './models.js';
 
 export const GROUPS = [['', 'Nothing'], ['group', 'Group'], ['capability', 'Capability'], ['engine', 'Engine'],
-  ['peer', 'Machine']];
+	['peer', 'Machine']];
 export const SORTS = [['', 'Name'], ['state', 'State'], ['used', 'Last used'], ['count', 'Most used'],
-  ['memory', 'Memory']];
+	['memory', 'Memory']];
 export const STATES = [['ready', 'Ready'], ['starting', 'Loading'], ['failed', 'Failed'], ['stopped', 'Stopped'],
-  ['queued', 'Waiting'], ['stopping', 'Stopping'], ['peer', 'Peers']];
-const ORDER = ['ready', 'starting', 'stopping', 'queued', 'failed', 'stopped', 'peer'];
+	['queued', 'Waiting'], ['stopping', 'Stopping'], ['peer', 'Peers']];
 const names = new Intl.Collator(undefined, { numeric: true, sensitivity: 'base' });
 
 /** What is asked of the list by the address. */
 export function viewOf(query) {
-  const oneOf = (name, list) => (list.some(([key]) => key === query.get(name)) ? query.get(name) : '');
-  return { words: (query.get('q') || '').toLowerCase().split(/\s+/), states: query.getAll('state'),
-    group: oneOf('group', GROUPS), sort: oneOf('sort', SORTS), unlisted: query.has('unlisted'),
-    compact: query.has('compact') };
+	const oneOf = (list, wanted) => (list.some(([key]) => key === wanted) ? wanted : '');
+	return { words: (query.get('q') || '').toLowerCase().split(/\s+/), states: query.getAll('state'),
+		group: oneOf(GROUPS, query.get('group')), sort: oneOf(SORTS, query.get('sort')),
+		unlisted: query.has('unlisted'), compact: query.has('compact') };
 }
 
 /** What it can do beyond text, in words. */
 export function capabilityTags({ capabilities: has }) {
-  if (!has) return [];
-  const turns = (from, to) => has.in.includes(from) && has.out.includes(to);
-  const tags = [has.in.includes('image') && 'vision', turns('audio', 'text') && 'transcription',
-    turns('text', 'audio') && 'speech', turns('text', 'image') && 'images', turns('image', 'image') && 'image editing',
-    has.reranker && 'reranker', has.tools && 'tools'].filter(Boolean);
-  return tags.length || !has.in.length ? tags : ['text'];
+	if (!has) return [];
+	const turns = (from, to) => has.in.includes(from) && has.out.includes(to);
+	const tags = [has.in.includes('image') && 'vision', turns('audio', 'text') && 'transcription',
+		turns('text', 'audio') && 'speech', turns('text', 'image') && 'images', turns('image', 'image') && 'image editing',
+		has.reranker && 'reranker', has.tools && 'tools'].filter(Boolean);
+	return tags.length || !has.in.length ? tags : ['text'];
 }
 
 export function matches(model, words) {
-  const text = [model.id, model.name, ...model.aliases, model.description, model.group, model.peer,
-    ...capabilityTags(model)].join('\n').toLowerCase();
-  return words.every((word) => text.includes(word));
+	const text = [model.id, model.name, ...model.aliases, model.description, model.group, model.peer,
+		...capabilityTags(model)].join('\n').toLowerCase();
+	return words.every((word) => text.includes(word));
 }
 
 /** [{name, models}], pinned ones first in each. `count` and `engine` are functions of a model. */
 export function arrange(models, { group, sort }, { pins, count, engine }) {
-  const weight = { '': () => 0, state: (model) => -ORDER.indexOf(stateOf(model)), count,
-    used: (model) => model.last_used_at, memory: memoryOf }[sort];
-  const place = { '': () => '', engine, group: (model) => model.group || (model.peer ? 'Peers' : 'No group'),
-    capability: (model) => capabilityTags(model)[0] || 'not declared',
-    peer: (model) => (model.peer ? `Peer ${model.peer}` : 'This machine') }[group];
-  const groups = new Map();
-  const rows = models.map((model) => [pins.includes(model.id), weight(model) || 0, displayName(model), model])
-    .sort((a, b) => b[0] - a[0] || b[1] - a[1] || names.compare(a[2], b[2]));
-  for (const [, , , model] of rows) groups.set(place(model), [...(groups.get(place(model)) || []), model]);
-  return [...groups].map(([name, list]) => ({ name, models: list })).sort((a, b) => names.compare(a.name, b.name));
+	const weight = { '': () => 0, state: (model) => -STATES.findIndex(([state]) => state === stateOf(model)), count,
+		used: (model) => model.last_used_at, memory: memoryOf }[sort];
+	const place = { '': () => '', engine, group: (model) => model.group || (model.peer ? 'Peers' : 'No group'),
+		capability: (model) => capabilityTags(model)[0] || 'not declared',
+		peer: (model) => (model.peer ? `Peer ${model.peer}` : 'This machine') }[group];
+	const groups = new Map();
+	const rows = models.map((model) => [pins.includes(model.id), weight(model) || 0, displayName(model), model])
+		.sort((a, b) => b[0] - a[0] || b[1] - a[1] || names.compare(a[2], b[2]));
+	for (const [, , , model] of rows) groups.set(place(model), [...(groups.get(place(model)) || []), model]);
+	return [...groups].map(([name, list]) => ({ name, models: list })).sort((a, b) => names.compare(a.name, b.name));
 }
 
 /** The program that serves it, from its command line: llama-server, vllm, docker, … */
 export function engineOf(argv) {
-  const program = (argv[0] || '').split(/[\\/]/).pop().replace(/\.exe$/i, '');
-  const module = argv.indexOf('-m');
-  return (/^python[\d.]*$/.test(program) && module > 0 && argv[module + 1]) || program;
+	const program = (argv[0] || '').split(/[\\/]/).pop().replace(/\.exe$/i, '');
+	const module = argv.indexOf('-m');
+	return (/^python[\d.]*$/.test(program) && module > 0 && argv[module + 1]) || program;
 }
 
 /** What a name of the configuration leads to, or null. A peer's model needs no prefix when only one peer has it. */
 export function findTarget(models, name) {
-  const own = models.find((model) => model.id === name) || models.find((model) => model.aliases.includes(name));
-  const offers = models.filter((model) => model.peer && model.id === `${model.peer}/${name}`);
-  return own || (offers.length === 1 ? offers[0] : null);
+	const own = models.find((model) => model.id === name) || models.find((model) => model.aliases.includes(name));
+	const offers = models.filter((model) => model.peer && model.id === `${model.peer}/${name}`);
+	return own || (offers.length === 1 ? offers[0] : null);
 }
 
-/**
- * Where a request for a selector would go now, by the rules of its strategy: an index or -1. With spillover the
- * server also knows whom it chose last, so of equals this is a guess: `isSure` is false then.
- */
+/** Where a request for a selector would go now: an index or -1. Of equals spillover may choose another. */
 export function nextTarget({ strategy, spillover = 1 }, targets) {
-  const is = (...states) => (target) => states.includes(target?.state);
-  const first = (...found) => ({ index: found.find((index) => index >= 0) ?? -1, isSure: true });
-  if (strategy === 'warm') return first(targets.findIndex(is('ready')), targets.findIndex(is('starting')), 0);
-  if (strategy !== 'spillover') return first(0);
-  const loads = targets.map((target) => (target ? target.in_flight + target.queued : 0));
-  const isActive = (target, index) => !is('stopping')(target) && (loads[index] > 0 || is('ready', 'starting')(target));
-  const cold = targets.findIndex((target, index) => !is('stopping')(target) && !isActive(target, index));
-  const least = Math.min(...loads.filter((_, index) => isActive(targets[index], index)));
-  if (least >= spillover && cold >= 0) return first(cold);
-  const ties = [...loads.keys()].filter((index) => loads[index] === least && isActive(targets[index], index));
-  return { index: ties[0] ?? -1, isSure: ties.length < 2 };
+	const find = (state) => targets.findIndex((target) => target?.state === state);
+	if (strategy === 'warm') return [find('ready'), find('starting'), 0].find((index) => index >= 0);
+	if (strategy !== 'spillover') return 0;
+	// The least loaded one, and one that is not loaded as soon as the others have all they may have.
+	const loads = targets.map((target) => {
+		const { state, in_flight: busy = 0, queued = 0 } = target || {};
+		if (state === 'stopping') return NaN;
+		return busy + queued || (['ready', 'starting'].includes(state) ? 0 : spillover - 0.5);
+	});
+	return loads.indexOf(Math.min(...loads.filter((load) => load >= 0)));
 }

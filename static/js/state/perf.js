@@ -8,15 +8,14 @@ const sum = (gpus, field) => gpus.reduce((total, gpu) => total + (gpu[field] || 
 /** {at, sys, gpus: []} or null when nothing was measured yet. */
 export const perf = signal(null);
 const gpus = () => perf()?.gpus || [];
-/** GPU memory in bytes: {used, total}, null without a GPU or when a card does not say. */
+/** GPU memory in bytes, null without a GPU or when a card does not say. */
 export const vram = computed(() => (gpus().length && gpus().every((gpu) => gpu.mem_total_mb > 0)
-  ? { used: sum(gpus(), 'mem_used_mb') * MIB, total: sum(gpus(), 'mem_total_mb') * MIB } : null),
-(a, b) => a?.used === b?.used && a?.total === b?.total);
-/** Power of all cards in watts; null when no card measures it: without a sensor they report none or 0. */
+	? { used: sum(gpus(), 'mem_used_mb') * MIB, total: sum(gpus(), 'mem_total_mb') * MIB } : null));
+/** Of all cards; null when none measures it: without a sensor they report none or 0. */
 export const watts = computed(() => sum(gpus(), 'power_draw_w') || null);
 
 export function startPerf() {
-  subscribe('perf', ({ at, sys, gpus: found }) => {
-    if (sys || found?.length) perf.set({ at, sys: sys || null, gpus: found || [] });
-  });
+	subscribe('perf', ({ at, sys, gpus: found }) => {
+		if (sys || found?.length) perf.set({ at, sys: sys || null, gpus: found || [] });
+	});
 }

@@ -16,14 +16,14 @@ export const railIsNarrow = setting('railNarrow', false);
 export const pins = setting('pins', [], (value) => Array.isArray(value) && value.every((id) => typeof id === 'string'));
 
 export const togglePin = (id) => pins.update((all) =>
-  (all.includes(id) ? all.filter((each) => each !== id) : [...all, id]));
+	(all.includes(id) ? all.filter((each) => each !== id) : [...all, id]));
 
 /** Keeps up the attributes that boot.js sets before the first paint. */
 export function startLook() {
-  const system = matchMedia('(prefers-color-scheme: dark)');
-  const isDark = signal(system.matches);
-  system.addEventListener('change', () => isDark.set(system.matches));
-  watch(() => Object.assign(document.documentElement.dataset, {
-    density: density(), fontsize: fontSize(), motion: motion(),
-    theme: theme() === 'system' ? (isDark() ? 'dark' : 'light') : theme() }));
+	const system = matchMedia('(prefers-color-scheme: dark)');
+	const isDark = signal(system.matches);
+	system.addEventListener('change', () => isDark.set(system.matches));
+	watch(() => Object.assign(document.documentElement.dataset, {
+		density: density(), fontsize: fontSize(), motion: motion(),
+		theme: theme() === 'system' ? (isDark() ? 'dark' : 'light') : theme() }));
 }

@@ -13,17 +13,17 @@ const listeners = new Set();
 
 /** Calls `run(row)` for each request that ends, until the current scope ends. */
 export function onDone(run) {
-  listeners.add(run);
-  onCleanup(() => listeners.delete(run));
+	listeners.add(run);
+	onCleanup(() => listeners.delete(run));
 }
 
 export function startRequests() {
-  let held = new Map();
-  subscribe('requests', (data) => {
-    held = foldEvent('requests', new Map(held), data);
-    live.set([...held.values()]);
-    if (data.op !== 'done') return;
-    done.update((all) => [data.request, ...all.filter((row) => row.id !== data.request.id)].slice(0, MAX_DONE));
-    for (const each of listeners) each(data.request);
-  });
+	let held = new Map();
+	subscribe('requests', (data) => {
+		held = foldEvent('requests', new Map(held), data);
+		live.set([...held.values()]);
+		if (data.op !== 'done') return;
+		done.update((all) => [data.request, ...all.filter((row) => row.id !== data.request.id)].slice(0, MAX_DONE));
+		for (const each of listeners) each(data.request);
+	});
 }

@@ -5,50 +5,53 @@ import { computed, effect, onCleanup, signal, untracked } from '../core/signal.j
 import { onDone } from '../state/requests.js';
 import { inlineError, skeleton } from './parts.js';
 
-const MOST_ROWS = 999;        // the most the server gives at once: of a busy time the newest part
+const MOST_ROWS = 999;        // the server gives no more at once
 
 /** read(abort signal) → promise, again when `when()` changes. value() is null until it answers; complaint: a child
- *  that says what failed; view(show): children, what `show` makes of the value and what is there before. */
+ *  that says what failed; view(show): children, what `show` makes of the value. */
 export function asked(read, when = () => {}) {
-  const value = signal(null);
-  const error = signal(null);
-  const gone = new AbortController();
-  onCleanup(() => gone.abort());
-  const again = () => read(gone.signal).then((found) => {
-    value.set(found);
-    error.set(null);
-  }, (failed) => { if (!gone.signal.aborted) error.set(failed); });
-  effect(() => {
-    when();
-    untracked(again);
-  });
-  const complaint = () => error() && inlineError(error(), again);
-  const view = (show) => [complaint, () => (value() ? untracked(() => show(value())) : !error() && skeleton(4))];
-  return { value, again, complaint, view };
+	const value = signal(null);
+	const error = signal(null);
+	const gone = new AbortController();
+	onCleanup(() => gone.abort());
+	const again = () => read(gone.signal).then((found) => {
+		value.set(found);
+		error.set(null);
+	}, (failed) => { if (!gone.signal.aborted) error.set(failed); });
+	effect(() => {
+		when();
+		untracked(again);
+	});
+	const complaint = () => error() && inlineError(error(), again);
+	const view = (show) => [complaint, () => (value() ? untracked(() => show(value())) : !error() && skeleton(4))];
+	return { value, again, complaint, view };
 }
 
-/** The finished requests that fit `query`, kept up by the stream; rows() is null while nobody knows. */
-export function recentRows(query, fits = () => true) {
-  const { value, complaint } = asked((abort) => api('api/metrics/activity', { query: { ...query, limit: MOST_ROWS },
-    signal: abort }));
-  const newer = signal([]);
-  onDone((row) => { if (fits(row)) newer.update((all) => [row, ...all].slice(0, MOST_ROWS)); });
-  const rows = computed(() => value() && [...new Map([...value().data, ...newer()].map((row) => [row.id, row]))
-    .values()]);
-  const isPartial = () => Boolean(value()) && (value().total > value().data.length || newer().length === MOST_ROWS);
-  return { rows, isPartial, complaint };
+/** The finished requests that fit `query`, kept up by the stream; rows() is null while nobody knows, more() is '+'
+ *  when there were more. */
+export function recentRows(query) {
+	const { value, complaint } = asked((abort) => api('api/metrics/activity', { query: { ...query, limit: MOST_ROWS },
+		signal: abort }));
+	const newer = signal([]);
+	onDone((row) => {
+		if (row.model === (query.model || row.model)) newer.update((all) => [row, ...all].slice(0, MOST_ROWS));
+	});
+	const rows = computed(() => value() && [...new Map([...value().data, ...newer()].map((row) => [row.id, row]))
+		.values()]);
+	const more = () => (value()?.total > value()?.data.length || newer().length === MOST_ROWS ? '+' : '');
+	return { rows, more, complaint };
 }
 
 /** [{at, items}] for each of the last `count` spans of `seconds`, oldest first. */
 export function spansOf(list, seconds, count, timeOf = (item) => item.at) {
-  const first = Math.floor(serverNow() / seconds) - count + 1;
-  const spans = Array.from({ length: count }, (_, i) => ({ at: (first + i) * seconds, items: [] }));
-  for (const item of list) spans[Math.floor(timeOf(item) / seconds) - first]?.items.push(item);
-  return spans;
+	const first = Math.floor(serverNow() / seconds) - count + 1;
+	const spans = Array.from({ length: count }, (_, i) => ({ at: (first + i) * seconds, items: [] }));
+	for (const item of list) spans[Math.floor(timeOf(item) / seconds) - first]?.items.push(item);
+	return spans;
 }
 
 export function meanSpeed(rows) {
-  const known = rows.map((row) => row.tokens?.tokens_per_second).filter((speed) => speed > 0);
-  return known.length ? sum(known) / known.length : null;
+	const known = rows.map((row) => row.tokens?.tokens_per_second).filter((speed) => speed > 0);
+	return known.length ? sum(known) / known.length : null;
 }
 export const sum = (values) => values.reduce((total, value) => total + (value || 0), 0);

@@ -7,84 +7,84 @@ const MOST = 200;
 
 /** (text) => whether all the words typed occur in it. */
 export function matcher(typed) {
-  const words = typed.toLowerCase().split(/\s+/).filter(Boolean);
-  return (text) => words.every((word) => text.toLowerCase().includes(word));
+	const words = typed.toLowerCase().split(/\s+/).filter(Boolean);
+	return (text) => words.every((word) => text.toLowerCase().includes(word));
 }
 
 /** A list below a field that keeps the focus: {list, at, field: props of the field, onKey}.
  *  options: () => [{key, label, hint, disabled, before: () => node}] */
 export function choices({ label, options, onTake, ...props }) {
-  const id = newId('choices');
-  const at = signal(0);
-  const chosen = () => options()[at()];
-  const idOf = (option) => `${id}-${encodeURIComponent(option.key)}`;
-  const list = h('ul', { ...props, role: 'listbox', id, 'aria-label': label });
-  each(list, options, (option) => option.key, (option) => h('li', { role: 'option', id: idOf(option.peek()),
-    'aria-selected': () => String(chosen() === option()), 'aria-disabled': () => option().disabled && 'true',
-    onpointerdown: (event) => event.preventDefault(),       // the focus stays in the field
-    onclick: () => onTake(option.peek()) }, () => option().before?.(), h('span', { class: 'grow clip' },
-    () => option().label), h('span', { class: 'muted small' }, () => option().hint)));
-  effect(() => { if (chosen()) document.getElementById(idOf(chosen()))?.scrollIntoView({ block: 'nearest' }); });
-  const onKey = (event) => {
-    const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    const count = options().length;
-    if (by && count) at.update((now) => (now + by + count) % count);
-    else if (event.key === 'Enter' && !event.isComposing && chosen()) onTake(chosen());
-    else return;
-    event.preventDefault();
-  };
-  return { list, at, onKey, field: { type: 'text', role: 'combobox', autocomplete: 'off', spellcheck: 'false',
-    'aria-label': label, 'aria-autocomplete': 'list', 'aria-controls': id,
-    'aria-activedescendant': () => chosen() && idOf(chosen()) } };
+	const id = newId('choices');
+	const at = signal(0);
+	const chosen = () => options()[at()];
+	const idOf = (option) => `${id}-${encodeURIComponent(option.key)}`;
+	const list = h('ul', { ...props, role: 'listbox', id, 'aria-label': label });
+	each(list, options, (option) => option.key, (option) => h('li', { role: 'option', id: idOf(option.peek()),
+		'aria-selected': () => String(chosen() === option()), 'aria-disabled': () => option().disabled && 'true',
+		onpointerdown: (event) => event.preventDefault(),       // the focus stays in the field
+		onclick: () => onTake(option.peek()) }, () => option().before?.(), h('span', { class: 'grow clip' },
+		() => option().label), h('span', { class: 'muted small' }, () => option().hint)));
+	effect(() => { if (chosen()) document.getElementById(idOf(chosen()))?.scrollIntoView({ block: 'nearest' }); });
+	const onKey = (event) => {
+		const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+		const count = options().length;
+		if (by && count) at.update((now) => (now + by + count) % count);
+		else if (event.key === 'Enter' && !event.isComposing && chosen()) onTake(chosen());
+		else return;
+		event.preventDefault();
+	};
+	return { list, at, onKey, field: { type: 'text', role: 'combobox', autocomplete: 'off', spellcheck: 'false',
+		'aria-label': label, 'aria-autocomplete': 'list', 'aria-controls': id,
+		'aria-activedescendant': () => chosen() && idOf(chosen()) } };
 }
 
 /** options: () => [{value, label, hint, disabled, words, before}]; value: () => value; onchange(value). */
 export function combobox({ label, options, value, onchange, placeholder = 'Choose' }) {
-  const text = signal('');
-  const isOpen = signal(false);
-  const current = () => options().find((option) => option.value === value());
-  const found = computed(() => {
-    const fits = matcher(text());
-    const isFound = ({ label: name, value: id, words, hint }) => fits(`${name} ${id} ${words} ${hint}`);
-    return isOpen() ? options().filter(isFound).slice(0, MOST).map((option) => ({ ...option, key: option.value })) : [];
-  });
-  const { list, at, onKey, field } = choices({ label, options: found, class: 'options menu', popover: 'manual',
-    onTake: (option) => {
-      if (option.disabled) return;
-      onchange(option.value);
-      close();
-    } });
-  const input = h('input', { ...field, placeholder, 'aria-expanded': () => String(isOpen()),
-    onclick: () => open(''), onblur: close,
-    oninput: () => {
-      open(input.value);
-      text.set(input.value);
-      at.set(0);
-    },
-    onkeydown: (event) => {
-      if (!isOpen.peek() && event.key.startsWith('Arrow')) open('');
-      else if (isOpen.peek() && event.key === 'Escape') {
-        event.preventDefault();
-        event.stopPropagation();
-        close();
-      } else onKey(event);
-    } });
-  effect(() => { if (!isOpen()) input.value = current()?.label || ''; });
-  return h('div', { class: 'combobox' }, input, icon('down'), list);
+	const text = signal('');
+	const isOpen = signal(false);
+	const current = () => options().find((option) => option.value === value());
+	const found = computed(() => {
+		const fits = matcher(text());
+		const isFound = ({ label: name, value: id, words, hint }) => fits(`${name} ${id} ${words} ${hint}`);
+		return isOpen() ? options().filter(isFound).slice(0, MOST).map((option) => ({ ...option, key: option.value })) : [];
+	});
+	const { list, at, onKey, field } = choices({ label, options: found, class: 'options menu', popover: 'manual',
+		onTake: (option) => {
+			if (option.disabled) return;
+			onchange(option.value);
+			close();
+		} });
+	const input = h('input', { ...field, placeholder, 'aria-expanded': () => String(isOpen()),
+		onclick: () => open(''), onblur: close,
+		oninput: () => {
+			open(input.value);
+			text.set(input.value);
+			at.set(0);
+		},
+		onkeydown: (event) => {
+			if (!isOpen.peek() && event.key.startsWith('Arrow')) open('');
+			else if (isOpen.peek() && event.key === 'Escape') {
+				event.preventDefault();
+				event.stopPropagation();
+				close();
+			} else onKey(event);
+		} });
+	effect(() => { if (!isOpen()) input.value = current()?.label || ''; });
+	return h('div', { class: 'combobox' }, input, icon('down'), list);
 
-  function open(typed) {
-    if (isOpen.peek()) return;
-    text.set(typed);
-    isOpen.set(true);
-    if (!typed) input.select();
-    at.set(Math.max(0, found().findIndex((option) => option.value === value())));
-    list.style.minWidth = `${input.offsetWidth}px`;
-    list.showPopover();
-    requestAnimationFrame(() => place(list, input, { align: 'start' }));
-  }
+	function open(typed) {
+		if (isOpen.peek()) return;
+		text.set(typed);
+		isOpen.set(true);
+		if (!typed) input.select();
+		at.set(Math.max(0, found().findIndex((option) => option.value === value())));
+		list.style.minWidth = `${input.offsetWidth}px`;
+		list.showPopover();
+		requestAnimationFrame(() => place(list, input, { align: 'start' }));
+	}
 
-  function close() {
-    isOpen.set(false);
-    list.hidePopover();
-  }
+	function close() {
+		isOpen.set(false);
+		list.hidePopover();
+	}
 }
