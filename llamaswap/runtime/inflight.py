@@ -74,6 +74,7 @@ class Visit:
 
     def take(self, lease: ContextManager[Any]) -> Any:
         """Wait for this one from now on, and hold it."""
+        self._count_wait()
         self.lease = self.hold(lease)
         # order: who cancels looks for a lease after setting the flag, so one of the two always notices.
         if self.is_cancelled:
@@ -126,15 +127,26 @@ class Visit:
         if self.end_at:
             return
         self.end_at = time.monotonic()
-        lease = self.lease
-        if lease is not None:
-            self.queue_seconds, self.load_seconds = lease.queue_seconds, lease.load_seconds
+        self._count_wait()
         self.let_go()
         if self.is_cancelled and self.outcome != OK:
             self.outcome, self.why = CANCELLED, cancelled().message
         self._inflight.end(self)
 
+    def _count_wait(self) -> None:
+        """The lease is over. A process that dies makes its requests wait twice."""
+        lease, self.lease = self.lease, None
+        if lease is not None:
+            self.queue_seconds += lease.queue_seconds
+            self.load_seconds += lease.load_seconds
+
     # --- any thread --------------------------------------------------------------------------------------------------
+
+    @property
+    def waited(self) -> float:
+        """Seconds until now, before each lease that it had or has."""
+        lease = self.lease
+        return self.queue_seconds + self.load_seconds + (lease.waited if lease is not None else 0.0)
 
     def cancel(self) -> None:
         """End it, wherever it is. Its thread finds out by the fault it gets."""
@@ -157,21 +169,19 @@ class Visit:
     def live(self) -> Live:
         """As those who watch see it."""
         now, request, lease = time.monotonic(), self.request, self.lease
-        phase, position, reason, waited = "prompt", None, "", 0.0
+        phase, position, reason = "prompt", None, ""
         if self.first_at:
             phase = "generating"
-        if lease is not None:
-            waited = lease.waited
-            if not self.first_at and not lease.is_granted:
-                progress = lease.progress_now()
-                phase = "loading" if progress.phase == "loading" else "queued"
-                position, reason = progress.position or None, progress.reason
+        elif lease is not None and not lease.is_granted:
+            progress = lease.progress_now()
+            phase = "loading" if progress.phase == "loading" else "queued"
+            position, reason = progress.position or None, progress.reason
         return {
             "id": self.id, "at": round(self.at_epoch, 3), "model": self.model, "requested": self.requested,
             "method": request.method, "path": self.path, "client": request.client_ip,
             "session": self._inflight.session_of(request), "user_agent": request.headers.get("user-agent") or "",
             "request_id": request.id, "stream": self.is_stream, "phase": phase, "position": position, "reason": reason,
-            "wait_ms": round(waited * 1000), "ttft_ms": round((self.first_at - self.at) * 1000) if self.first_at
+            "wait_ms": round(self.waited * 1000), "ttft_ms": round((self.first_at - self.at) * 1000) if self.first_at
             else None, "tokens": self.collector.pieces if self.is_stream else 0, "resp_bytes": self.collector.total,
             "elapsed_ms": round((now - self.at) * 1000), "status": self.status or None,
         }

@@ -173,12 +173,12 @@ class Inference:
         counted = _is_counted(request, model)
         if not counted:
             refusal = f"model {model.id} is not loaded; ignored websocket requests cannot start it"
-        status = self._registry.status(model.id)
-        if not (may_start and counted) and (status is None or status.state != State.READY.value):
-            raise ClientFault(refusal, status=409, code="conflict")
 
         def pass_on(visit: Visit) -> None:
             visit.model, visit.priority = model.id, site.config.priority.get(model.id, 0)
+            status = self._registry.status(model.id)
+            if not (may_start and counted) and (status is None or status.state != State.READY.value):
+                raise ClientFault(refusal, status=409, code="conflict")
             visit.take(self._registry.lease(model.id, counted=counted, may_start=may_start))
             self._wait(visit)
             self._relay(visit, site, call)
@@ -240,7 +240,7 @@ class Inference:
 
     def _relay(self, visit: Visit, site: Site, call: Call) -> None:
         exchange = self._exchange(visit, site, call)
-        _respond(visit, exchange, site.origins, is_page_of_model=call.body is None, waited=visit.lease.waited)
+        _respond(visit, exchange, site.origins, is_page_of_model=call.body is None, waited=visit.waited)
 
     def _exchange(self, visit: Visit, site: Site, call: Call) -> Exchange:
         request, process = visit.request, visit.lease.process

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 from urllib.parse import quote
 
+import waitress.channel
 import waitress.server
 import waitress.trigger
 import waitress.wasyncore
@@ -46,7 +47,7 @@ def application(handle: Handle, on_done: Optional[OnDone] = None) -> Application
             headers.append(("Content-Length", str(len(body))))
             body = [body]
         # A stream would go on for nobody: what asks with HEAD does not read.
-        pieces = _Pieces([] if request.method == "HEAD" else body, response.on_close)
+        pieces = _Pieces(request, [] if request.method == "HEAD" else body, response.on_close)
         if on_done is not None:
             pieces.on_end = lambda: on_done(request, response.status, pieces.sent_bytes, time.monotonic() - begun)
         write = start_response(f"{response.status} {_reason(response.status)}", headers)
@@ -73,16 +74,24 @@ def _answered(handle: Handle, request: Request) -> Response:
 class _Pieces:
     """What a WSGI server iterates and then closes, however it ends."""
 
-    def __init__(self, body: Iterable[bytes], on_close: Optional[Callable[[], None]]) -> None:
+    def __init__(self, request: Request, body: Iterable[bytes], on_close: Optional[Callable[[], None]]) -> None:
+        self._request = request
         self._body = body
         self._on_close = on_close
         self.on_end: Callable[[], None] = lambda: None
         self.sent_bytes = 0
 
     def __iter__(self) -> Iterator[bytes]:
-        for piece in self._body:
-            yield piece
-            self.sent_bytes += len(piece)
+        try:
+            for piece in self._body:
+                yield piece
+                self.sent_bytes += len(piece)
+        except Fault as fault:
+            # The head is out, so all that can be done is to break off. For this one waitress does that without a
+            # traceback.
+            log.warning("stream of %s %s broke off: %s", self._request.method, self._request.path, fault.message,
+                        extra=about(self._request))
+            raise waitress.channel.ClientDisconnected from fault
 
     def close(self) -> None:
         if self._on_close is not None:

@@ -139,6 +139,16 @@ def test_cancelled_before_there_was_anything_to_cancel():
     assert len(log) == 2 and visit.outcome == "cancelled"
 
 
+def test_who_waited_twice_has_waited_for_both():
+    """After a crash the request gets a second lease."""
+    visit = open_one(make())
+    visit.take(Held([], FakeLease()))
+    visit.take(Held([], FakeLease()))
+    assert (visit.waited, visit.live()["wait_ms"]) == (3.0, 3000)
+    visit.close()
+    assert (visit.queue_seconds, visit.load_seconds, visit.waited) == (2.0, 1.0, 3.0)
+
+
 def test_a_cancel_that_comes_too_late_changes_nothing():
     visit = open_one(make())
     visit.begin_answer(FakeExchange())

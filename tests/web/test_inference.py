@@ -392,6 +392,8 @@ def test_paths_that_start_nothing(rig):
         rig.inference.upstream(asked("GET", "/upstream/m/a.css"), "m/a.css")
     assert (cold.value.status, cold.value.message) == (409, "model m is not loaded; path matches upstream.ignorePaths")
     assert rig.launcher.processes == []
+    refused, = rig.ended
+    assert (refused.model, refused.status, refused.outcome, refused.path) == ("m", 409, "error", "/a.css")
     rig.registry.load("m").wait(PATIENCE)
     rig.inference.upstream(asked("GET", "/upstream/m/a.css"), "m/a.css")
     rig.inference.upstream(asked("GET", "/upstream/x/a.css"), "x/a.css")       # a peer's state is not known

@@ -11,7 +11,7 @@ from wsgiref.validate import validator
 
 import pytest
 
-from llamaswap.core.faults import ClientFault
+from llamaswap.core.faults import ClientFault, Refused
 from llamaswap.core.messages import Response
 from llamaswap.web.wsgi import AdminServer, application
 
@@ -123,8 +123,15 @@ def test_what_relays_cannot_be_served_here():
 def answer(request):
     if request.path == "/stream":
         return Response(200, [("Content-Type", "text/plain")], slowly(request))
+    if request.path == "/breaking":
+        return Response(200, [("Content-Type", "text/plain")], breaking())
     said = request.path.encode() + b" " + request.body.read_all(1 << 16)
     return Response(200, [("Content-Type", "text/plain")], said)
+
+
+def breaking():
+    yield b"one"
+    raise Refused("the activity store is busy")
 
 
 RELEASED = threading.Event()
@@ -168,6 +175,18 @@ def test_a_silent_stream_begins_at_once(server):
         assert response.status == 200
         RELEASED.set()
         assert response.read() == b"now"
+
+
+def test_a_stream_that_breaks_off_is_cut_and_said_in_one_line(server, caplog):
+    with connect(server) as connection:
+        connection.request("GET", "/breaking")
+        response = connection.getresponse()
+        with pytest.raises(http.client.IncompleteRead) as cut:
+            response.read()
+        assert cut.value.partial == b"one"
+    record, = [each for each in caplog.records if each.levelname in ("WARNING", "ERROR")]
+    assert record.getMessage() == "stream of GET /breaking broke off: the activity store is busy"
+    assert not record.exc_info
 
 
 def test_many_streams_leave_room_for_others(server):
