@@ -28,6 +28,8 @@ MAX_COUNT = 2 ** 53                 # beyond it no number of tokens is meant
 _BLOCK = re.compile(rb'"(usage|timings|metrics)"\s*:\s*\{')
 _EITHER_HEADER = 47                 # zlib's or gzip's
 _NO_HEADER = -15
+# By coding, what to try in turn: HTTP means zlib's format by "deflate", and some servers do not.
+_WINDOWS = {"gzip": (_EITHER_HEADER,), "x-gzip": (_EITHER_HEADER,), "deflate": (_EITHER_HEADER, _NO_HEADER)}
 # Where an answer that was cut short by us or by somebody else still tells what it cost until then.
 _CUT_SHORT = (499, 502)
 
@@ -53,9 +55,10 @@ NOTHING = Usage()
 
 class Collector:
     """The first `max_head` and the last `max_tail` bytes of what passes; all of it as long as it is no longer than
-    both. Written by one thread; `total` and `pieces` may be read by any."""
+    both. Of a longer one in a content coding (`encoding`, set before the first piece) the end means nothing without what
+    came before, so that one is unpacked as it passes. Written by one thread; `total` and `pieces` may be read by any."""
 
-    __slots__ = ("_buffer", "_head", "_limit", "_max_head", "_max_tail", "pieces", "total")
+    __slots__ = ("_buffer", "_head", "_limit", "_max_head", "_max_tail", "encoding", "pieces", "total", "unpacked")
 
     def __init__(self, max_head: int = 64 * KIB, max_tail: int = 64 * KIB) -> None:
         self._max_head = max_head
@@ -63,6 +66,8 @@ class Collector:
         self._limit = max_head + max_tail
         self._head: Optional[bytes] = None      # set once the buffer holds the end only
         self._buffer = bytearray()
+        self.encoding = ""
+        self.unpacked: Optional[_Unpacked] = None      # only of what is not whole
         self.pieces = 0
         self.total = 0
 
@@ -74,12 +79,17 @@ class Collector:
         self.total += len(piece)
         buffer = self._buffer
         buffer += piece
+        if self.unpacked is not None:
+            self.unpacked.add(piece)
         if len(buffer) > self._limit:
             self._shorten(buffer)
 
     def _shorten(self, buffer: bytearray) -> None:
         """Rarely: from now on the buffer may grow to twice what it has to hold."""
         if self._head is None:
+            if self.encoding in _WINDOWS:
+                self.unpacked = _Unpacked(self.encoding)
+                self.unpacked.add(bytes(buffer))
             self._head = bytes(buffer[:self._max_head])
             self._limit = 2 * self._max_tail
         del buffer[:max(0, len(buffer) - self._max_tail)]
@@ -110,10 +120,13 @@ def extract(*, content_type: str, encoding: str, path: str, status: int, collect
     """What the answer says about itself, field by field; whatever it does not say is None. Never raises."""
     if not collector.total or not 200 <= status < 300 and status not in _CUT_SHORT:
         return NOTHING
-    try:
-        head, tail = _decoded(collector.head, collector.tail, encoding)
-    except zlib.error as fault:
-        return Usage(error=f"response decompression failed: {fault}")
+    head, tail = collector.head, collector.tail
+    if encoding:
+        unpacked = collector.unpacked or _unpack(head, encoding)
+        if unpacked is not None:
+            head, tail = unpacked.collector.head, unpacked.collector.tail
+            if unpacked.fault:
+                return Usage(error=f"response decompression failed: {unpacked.fault}")
     if "event-stream" in content_type.lower():
         return _usage_of(_event_roots(head, tail))
     first = head[:64].lstrip()[:1]
@@ -126,10 +139,12 @@ def extract(*, content_type: str, encoding: str, path: str, status: int, collect
 def error_text(status: int, content_type: str, encoding: str, body: bytes) -> str:
     """Why an answer that is an error is one: what its body says, or else what its status means. `body` is its
     beginning at least."""
-    try:
-        plain, _ = _decoded(body, b"", encoding)
-    except zlib.error as fault:
-        return f"response decode failed: {fault}"
+    unpacked = _unpack(body, encoding)
+    plain = body
+    if unpacked is not None:
+        if unpacked.fault:
+            return f"response decode failed: {unpacked.fault}"
+        plain = unpacked.collector.head
     if "event-stream" in content_type.lower():
         plain = next((line[5:] for line in plain.split(b"\n") if line.startswith(b"data:")), b"")
     said = _complaint(_parse(plain[:FAR_BYTES]))
@@ -157,29 +172,39 @@ def _cut(text: str) -> str:
 # --- content codings ----------------------------------------------------------------------------------------------
 
 
-def _decoded(head: bytes, tail: bytes, encoding: str) -> Tuple[bytes, bytes]:
-    """zlib.error when it is not what it says it is; other codings pass, and look like neither JSON nor events."""
-    if not encoding:
-        return head, tail
+class _Unpacked:
+    """Both ends of what is inside. `fault`: why that is not all."""
+
+    def __init__(self, encoding: str) -> None:
+        self.collector = Collector(FAR_BYTES, FAR_BYTES)
+        self.fault = ""
+        first, *self._others = _WINDOWS[encoding]
+        self._unpacker = zlib.decompressobj(first)
+
+    def add(self, data: bytes) -> None:
+        try:
+            self._feed(data)
+        except zlib.error as fault:
+            if self._others and not self.collector.total:
+                self._unpacker = zlib.decompressobj(self._others.pop())
+                self.add(data)
+            else:
+                self.fault = self.fault or str(fault)
+
+    def _feed(self, data: bytes) -> None:
+        while data and not (self.fault or self._unpacker.eof) and self.collector.total < MAX_DECODED_BYTES:
+            self.collector.add(self._unpacker.decompress(data, FAR_BYTES))
+            data = self._unpacker.unconsumed_tail
+
+
+def _unpack(data: bytes, encoding: str) -> Optional[_Unpacked]:
+    """None for codings that we do not know: those look like neither JSON nor events."""
     name = encoding.strip().lower()
-    if name in ("gzip", "x-gzip"):
-        return _inflated(head, _EITHER_HEADER)
-    if name != "deflate":
-        return head, tail
-    try:
-        return _inflated(head, _EITHER_HEADER)
-    except zlib.error:
-        return _inflated(head, _NO_HEADER)      # HTTP means zlib's format by it; some servers do not
-
-
-def _inflated(data: bytes, window: int) -> Tuple[bytes, bytes]:
-    """Both ends of what `data` holds. A beginning is enough: what follows on it cannot be read without it, though."""
-    collector = Collector(FAR_BYTES, FAR_BYTES)
-    unpacker = zlib.decompressobj(window)
-    while data and not unpacker.eof and collector.total < MAX_DECODED_BYTES:
-        collector.add(unpacker.decompress(data, FAR_BYTES))
-        data = unpacker.unconsumed_tail
-    return collector.head, collector.tail
+    if name not in _WINDOWS:
+        return None
+    unpacked = _Unpacked(name)
+    unpacked.add(data)
+    return unpacked
 
 
 # --- finding the blocks -------------------------------------------------------------------------------------------

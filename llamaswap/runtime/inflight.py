@@ -92,6 +92,7 @@ class Visit:
         self.exchange = exchange
         self.status = exchange.status
         self.response_headers = exchange.headers
+        self.collector.encoding = (exchange.headers.get("content-encoding") or "").strip().lower()
         if exchange.is_event_stream:
             self.is_stream = True        # whatever the request said; below /upstream nobody has looked
         elif exchange.status == 101:

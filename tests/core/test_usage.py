@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import zlib
 
 import pytest
@@ -18,8 +19,9 @@ TIMINGS = {"cache_n": 3, "prompt_n": 41, "prompt_ms": 10.0, "prompt_per_second":
            "predicted_ms": 90.5, "predicted_per_second": 98.5, "draft_n": 10, "draft_n_accepted": 7}
 
 
-def collected(body, *, head=64 * 1024, tail=64 * 1024, step=1000):
+def collected(body, *, head=64 * 1024, tail=64 * 1024, step=1000, encoding=""):
     collector = Collector(head, tail)
+    collector.encoding = encoding.strip().lower()
     for at in range(0, len(body), step):
         collector.add(body[at:at + step])
     return collector
@@ -28,7 +30,7 @@ def collected(body, *, head=64 * 1024, tail=64 * 1024, step=1000):
 def usage_of(body, content_type=JSON, *, encoding="", path="/v1/chat/completions", status=200, **sizes):
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     return extract(content_type=content_type, encoding=encoding, path=path, status=status,
-                   collector=collected(data, **sizes))
+                   collector=collected(data, encoding=encoding, **sizes))
 
 
 def events(*values):
@@ -248,6 +250,22 @@ def raw_deflate(data):
     ("deflate", raw_deflate(WHOLE)), ("identity", WHOLE), ("", WHOLE)])
 def test_compressed(encoding, packed):
     assert usage_of(packed, encoding=encoding) == Usage(44, 3, 88)
+
+
+@pytest.mark.parametrize("encoding, pack", [("gzip", gzip.compress), ("deflate", zlib.compress),
+                                            ("deflate", raw_deflate)])
+@pytest.mark.parametrize("head", [64 * 1024, 500_000])
+def test_compressed_and_too_long_to_be_kept(encoding, pack, head):
+    """Of a compressed end alone nothing can be read."""
+    numbers = random.Random(1)
+    vectors = [numbers.random() for _ in range(100_000)]
+    packed = pack(json.dumps({"data": [{"embedding": vectors}], "usage": OPENAI}).encode())
+    assert len(packed) > 64 * 1024 + head
+    assert usage_of(packed, encoding=encoding, head=head) == Usage(44, 3, 88)
+    assert usage_of(packed[:-9000], encoding=encoding, head=head) == Usage()
+    if pack is not raw_deflate:      # which has no checksum
+        broken = packed[:600_000] + b"???" * 100 + packed[600_300:]
+        assert usage_of(broken, encoding=encoding, head=head).error.startswith("response decompression failed: ")
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
