@@ -55,8 +55,11 @@ NOTHING = Usage()
 
 class Collector:
     """The first `max_head` and the last `max_tail` bytes of what passes; all of it as long as it is no longer than
-    both. Of a longer one in a content coding (`encoding`, set before the first piece) the end means nothing without what
-    came before, so that one is unpacked as it passes. Written by one thread; `total` and `pieces` may be read by any."""
+    both. Written by one thread; `total` and `pieces` may be read by any.
+
+    The end of a longer one in a content coding (`encoding`, set before the first piece) means nothing without what came
+    before, so that one is unpacked as it passes.
+    """
 
     __slots__ = ("_buffer", "_head", "_limit", "_max_head", "_max_tail", "encoding", "pieces", "total", "unpacked")
 
