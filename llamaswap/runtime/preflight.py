@@ -1,7 +1,8 @@
 """What only this machine can tell about a configuration: files, programs, ports.
 
 The store must be writable or the program cannot start; everything else here is a warning, because a program may be
-installed, a model downloaded or a port freed between the check and the first request.
+installed, a model downloaded or a port freed between the check and the first request. So is a disk that has become
+read-only: that is the disk's failure and nobody's mistake, and models can be served without.
 """
 from __future__ import annotations
 
@@ -21,9 +22,23 @@ _LOCAL_HOSTS = frozenset(["localhost", "127.0.0.1", "::1", "0.0.0.0"])
 
 def store_problems(config: Config) -> List[Problem]:
     """Why the activity store cannot be opened; an error, because nobody wants to lose history in silence."""
-    path = config.store_path
-    fault = None if path is None else _store_fault(path.strip())
-    return [Problem(("store", "path"), fault)] if fault else []
+    where, path = ("store", "path"), (config.store_path or "").strip()
+    if not path:
+        return []
+    fault = _store_fault(path)
+    if not fault:
+        return []
+    if _is_on_read_only_disk(path):
+        return [_warning(where, f"{path} is on a read-only file system; until it can be written, the history is in "
+                                "memory")]
+    return [Problem(where, fault)]
+
+
+def _is_on_read_only_disk(path: str) -> bool:
+    try:
+        return bool(os.statvfs(os.path.dirname(os.path.abspath(path))).f_flag & os.ST_RDONLY)
+    except (OSError, ValueError):
+        return False
 
 
 def _store_fault(path: str) -> Optional[str]:

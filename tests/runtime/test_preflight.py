@@ -54,6 +54,14 @@ def test_a_store_without_permission(tmp_path, monkeypatch):
     assert store(path) == [f"store.path: directory {tmp_path} is not writable: permission denied"]
 
 
+def test_a_read_only_disk_does_not_keep_models_from_being_served(tmp_path, monkeypatch):
+    real = os.statvfs(tmp_path)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result((*real[:8], real.f_flag | os.ST_RDONLY, real[9])))
+    assert store(tmp_path / "x.db") == [f"warning: store.path: {tmp_path}/x.db is on a read-only file system; until it "
+                                        "can be written, the history is in memory"]
+
+
 # --- programs and files ----------------------------------------------------------------------------------------
 
 def test_programs(tmp_path):
