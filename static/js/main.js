@@ -19,20 +19,12 @@ function complain(message) {
 	lastComplaint = message;
 	toast(`Something in this page failed: ${message}`, { kind: 'error' });
 }
+addEventListener('error', (event) => complain(event.message));
+addEventListener('unhandledrejection', (event) => {
+	if (event.reason?.name === 'AbortError') event.preventDefault();
+	else complain(String(event.reason?.message));
+});
 
-// <prefix>/ui/models, as old bookmarks and the redirects of the server have it, is the view #/models.
-const view = location.pathname.split('/').pop();
-if (view && !view.includes('.')) {
-	location.replace(new URL('.', document.baseURI).href + (location.hash || `#/${view}`));
-} else {
-	addEventListener('error', (event) => complain(event.message));
-	addEventListener('unhandledrejection', (event) => {
-		if (event.reason?.name === 'AbortError') event.preventDefault();
-		else complain(String(event.reason?.message));
-	});
-	for (const start of [startRouter, startLook, startModels, startRequests, startPerf, startNotices, startFeed,
-		startKeys, startShell, startPages]) start();
-	watch(() => {
-		if (keyNeeded()) import('./ui/keyform.js').then((form) => form.openKeyForm());
-	});
-}
+for (const start of [startRouter, startLook, startModels, startRequests, startPerf, startNotices, startFeed, startKeys,
+	startShell, startPages]) start();
+watch(() => { if (keyNeeded()) import('./ui/keyform.js').then((form) => form.openKeyForm()); });

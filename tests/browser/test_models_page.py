@@ -18,7 +18,7 @@ MODELS = {
         "in": ["text", "image"], "out": ["text"], "tools": True, "context": 32768}),
     "slow": demo("--startup-delay", "1.5", name="Slow One", ttl=300, env=["SECRET_TOKEN=hidden", "MODE=x"]),
     "stuck": demo("--startup-delay", "60", name="Stuck One"),
-    "brief": demo(name="Brief One", ttl=3),
+    "brief": demo(name="Brief One", ttl=2),
     "broken": demo("--exit-at-start", "3", name="Broken One"),
     "wordy": demo(name="Wordy One", description="A word and another word. " * 80),
     "hidden": demo(name="Hidden One", unlisted=True),
@@ -80,7 +80,8 @@ def row(page: Any, model: str) -> Any:
 
 
 def names(page: Any) -> List[str]:
-    return [each.get_attribute("data-model") for each in page.locator(".model").all() if each.is_visible()]
+    return list(page.evaluate("""() => [...document.querySelectorAll('.model')].filter(each => each.checkVisibility())
+        .map(each => each.dataset.model)"""))
 
 
 def in_state(page: Any, model: str, state: str) -> None:
@@ -206,9 +207,10 @@ def test_23_25_load_once_and_cancel(served: Any, visit: Any) -> None:
 
 
 def test_24_progress_while_starting(served: Any, visit: Any) -> None:
-    load(served, "slow")          # so that there is something to estimate from
-    served.ask("POST", "/api/models/unload/slow")
+    served.ask("POST", "/api/models/load/slow")          # so that there is something to estimate from
     page = visit()
+    in_state(page, "slow", "ready")
+    served.ask("POST", "/api/models/unload/slow")
     in_state(page, "slow", "stopped")
     row(page, "slow").get_by_role("button", name="Load Slow One").click()
     progress = row(page, "slow").locator(".load-progress")
@@ -362,8 +364,9 @@ def test_32_odd_id(served: Any, visit: Any) -> None:
     again.wait_for_selector('#view [data-state="stopped"]')
 
 
-def test_33_long_description_leaves_the_actions(served: Any, open_ui: Any) -> None:
-    page = open_ui("#/models", on=served, width=1024)
+def test_33_long_description_leaves_the_actions(served: Any, visit: Any) -> None:
+    page = visit()
+    page.set_viewport_size({"width": 1024, "height": 900})
     row(page, "wordy").locator("summary").click()
     for name in ("Load Wordy One", "More for Wordy One"):
         box = row(page, "wordy").get_by_role("button", name=name).bounding_box()
@@ -407,18 +410,6 @@ def test_35_selector_names_the_target_of_now(served: Any, visit: Any) -> None:
     assert "is switched off" in page.locator('[data-profile="day"]').inner_text()
 
 
-def test_36_pin_is_kept_and_in_the_rail(served: Any, visit: Any) -> None:
-    page = visit()
-    row(page, "wordy").get_by_role("button", name="More for Wordy One").click()
-    page.get_by_role("menuitemcheckbox", name="Pinned").click()
-    await_true(lambda: names(page)[0] == "wordy")
-    page.reload()
-    row(page, "fast").wait_for()
-    rail = page.locator("#rail .running li")
-    await_true(lambda: [each.get_attribute("data-model") for each in rail.all()] == ["wordy"])
-    assert names(page)[0] == "wordy"
-
-
 def test_37_nothing_configured(open_ui: Any) -> None:
     with run_program({"models": {}}) as empty:
         page = open_ui("#/models", on=empty)
@@ -432,8 +423,16 @@ def test_37_nothing_configured(open_ui: Any) -> None:
         page.close()
 
 
-def test_menu(served: Any, visit: Any) -> None:
+def test_36_menu_and_the_pin_that_is_kept(served: Any, visit: Any) -> None:
     page = visit()
+    row(page, "wordy").get_by_role("button", name="More for Wordy One").click()
+    page.get_by_role("menuitemcheckbox", name="Pinned").click()
+    await_true(lambda: names(page)[0] == "wordy")
+    page.reload()
+    row(page, "fast").wait_for()
+    rail = page.locator("#rail .running li")
+    await_true(lambda: [each.get_attribute("data-model") for each in rail.all()] == ["wordy"])
+    assert names(page)[0] == "wordy"
     opener = row(page, "fast").get_by_role("button", name="More for Fast One")
     opener.focus()
     page.keyboard.press("Enter")
@@ -441,10 +440,10 @@ def test_menu(served: Any, visit: Any) -> None:
     assert page.get_by_role("menuitem").all_inner_texts()[:5] == [
         "Chat", "Open its server\nloads it", "Requests", "Logs", "Configuration"]
     page.keyboard.press("Escape")
-    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "More for Fast One"
+    await_true(lambda: page.evaluate("document.activeElement.getAttribute('aria-label')") == "More for Fast One")
     opener.click()
     page.get_by_role("menuitem", name="Copy curl").click()
-    page.locator(".toast", has_text="The command is copied").wait_for()
+    page.locator(".toast", has_text="Copied").wait_for()
     opener.click()
     page.get_by_role("menuitem", name="Requests").click()
     page.wait_for_url("**#/models/fast/requests")
@@ -455,7 +454,7 @@ def test_model_overview(served: Any, visit: Any) -> None:
         assert served.ask("POST", "/v1/chat/completions", chat("fast")).status == 200
     load(served, "wordy")        # in no group that the others share
     page = visit("#/models/fast")
-    day = page.locator(".last-day")
+    day = page.get_by_role("region", name="Last 24 hours")
     await_true(lambda: re.search(r"Requests\s+\d", day.inner_text()))
     before = int(re.search(r"Requests\s+(\d+)", day.inner_text())[1])
     day.locator("figure").wait_for()
@@ -483,11 +482,11 @@ def test_model_tabs(served: Any, visit: Any) -> None:
     page.locator("tr[data-request]").first.wait_for()
     assert set(page.locator("tr[data-request] td:nth-child(2)").all_inner_texts()) == {"fast"}
     page.go_back()
-    page.locator(".last-day").wait_for()
+    page.get_by_role("region", name="Last 24 hours").wait_for()
     show("#/models/fast/logs")
     page.locator('[data-pane="fast"]', has_text="demo model server").wait_for()
     show("#/models/slow/config")
-    page.get_by_text("--startup-delay 1.5").wait_for()
+    page.get_by_role("region", name="Start").get_by_text("--startup-delay 1.5").wait_for()
     text = page.locator("#view").inner_text()
     assert "SECRET_TOKEN" in text and "hidden" not in text and "5 min" in text
     show("#/models/office%2Fllama-70b/config")
@@ -530,8 +529,9 @@ def test_92_93_94_keyboard(served: Any, visit: Any) -> None:
         assert [page.locator(each).count() for each in ("main", "h1", "[aria-current=page]")] == [1, 1, 1]
 
 
-def test_95_97_announced_and_without_motion(served: Any, open_ui: Any) -> None:
-    page = open_ui("#/models", on=served, reduced_motion="reduce", forced_colors="active")
+def test_95_97_announced_and_without_motion(served: Any, visit: Any) -> None:
+    page = visit()
+    page.emulate_media(reduced_motion="reduce", forced_colors="active")
     row(page, "fast").wait_for()
     load(served, "fast")
     await_true(lambda: "Fast One ready" in (page.locator("#polite").text_content() or ""))
@@ -540,25 +540,30 @@ def test_95_97_announced_and_without_motion(served: Any, open_ui: Any) -> None:
     assert page.evaluate("getComputedStyle(document.querySelector('.model .badge svg')).stroke") != "none"
 
 
-@pytest.mark.parametrize(("width", "theme"), [(320, "light"), (390, "dark")])
-def test_98_narrow(served: Any, open_ui: Any, shot: Any, width: int, theme: str) -> None:
+TOO_SMALL = """() => [...document.querySelectorAll('#view :is(button, a, input, select, summary)')]
+    .filter(e => e.checkVisibility() && !e.closest('p'))
+    .map(e => [e.textContent, e.getBoundingClientRect(), Boolean(e.closest('.tabs'))])
+    .filter(([, box, inStrip]) => box.height < 23.5 || box.width < 23.5 || (box.right > innerWidth + 1 && !inStrip))
+    .map(([text]) => text)"""
+
+
+def test_98_narrow(served: Any, visit: Any, shot: Any) -> None:
     served.ask("POST", "/v1/chat/completions", chat("broken"))
     served.ask("POST", "/api/models/load/stuck")
-    page = open_ui("", on=served, width=width, height=800, theme=theme)
+    page = visit("")
     for name, path, sign in (
             ("overview", "#/", '.loaded[data-model="stuck"] .load-progress'),
             ("models", "#/models?unlisted=1", '[data-route="any"]'), ("model", "#/models/fast", "[data-plan]"),
             ("model-failed", "#/models/broken", ".failure pre"), ("model-config", "#/models/slow/config", ".facts")):
         page.goto(page.url.partition("#")[0] + path)
         page.locator(sign).first.wait_for()
-        shot(page, f"{name}-{width}-{theme}")
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
-        small = page.evaluate("""() => [...document.querySelectorAll('#view :is(button, a, input, select, summary)')]
-            .filter(e => e.checkVisibility() && !e.closest('p')).map(e => [e.textContent, e.getBoundingClientRect(),
-                Boolean(e.closest('.tabs'))])
-            .filter(([, box, inStrip]) => box.height < 23.5 || box.width < 23.5
-                || (box.right > innerWidth + 1 && !inStrip)).map(([text]) => text)""")
-        assert not small, (path, small)
+        for width, theme in ((320, "light"), (390, "dark")):
+            page.set_viewport_size({"width": width, "height": 800})
+            page.emulate_media(color_scheme=theme)
+            shot(page, f"{name}-{width}-{theme}")
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+            small = page.evaluate(TOO_SMALL)
+            assert not small, (path, width, small)
 
 
 def test_overview_says_who_waits_and_what_went_wrong(served: Any, visit: Any) -> None:
@@ -579,13 +584,22 @@ def test_overview_says_who_waits_and_what_went_wrong(served: Any, visit: Any) ->
     page.wait_for_url(re.compile(r"#/requests/\d+"))
 
 
-def test_pure_parts(served: Any, open_ui: Any) -> None:
-    page = open_ui("#/models", on=served)
+def test_pure_parts(visit: Any) -> None:
+    page = visit()
     found = page.evaluate("""async () => {
         const root = document.querySelector('script[type=module]').src;
         const load = path => import(new URL(path, root).href);
         const { arrange, capabilityTags, engineOf, findTarget, nextTarget } = await load('state/modelview.js');
-        const { curlFor } = await load('ui/modelmenu.js');
+        const { curlFor } = await load('pages/models.js');
+        const [{ asked }, { scope }] = await Promise.all(['ui/asked.js', 'core/signal.js'].map(load));
+        const answers = [];
+        const [twice, end] = scope(() => asked(() => new Promise(resolve => answers.push(resolve))));
+        twice.again();
+        answers[1]('newer');
+        await new Promise(setTimeout);
+        answers[0]('older');
+        await new Promise(setTimeout);
+        end();
         const is = (state, in_flight = 0) => ({ state, in_flight, queued: 0 });
         const spill = (...targets) => nextTarget({ strategy: 'spillover', spillover: 2 }, targets);
         const model = (id, more) => ({ id, name: '', aliases: [], description: '', group: null, peer: '', kind: 'model',
@@ -593,7 +607,7 @@ def test_pure_parts(served: Any, open_ui: Any) -> None:
             last_error: null, queued: 0, ...more });
         const all = [model('b10'), model('b9'), model('a', { last_used_at: 5 }),
             model('x/m', { kind: 'peer', peer: 'x' })];
-        const order = (view, pins = []) => arrange(all, view, { pins, count: () => 0, engine: () => 'e' })
+        const order = (view, pins = []) => arrange(all, { ...view, pins })
             .map(group => [group.name, ...group.models.map(one => one.id)]);
         return {
             pin: nextTarget({ strategy: 'pin' }, [is('stopped'), is('ready')]),
@@ -610,12 +624,13 @@ def test_pure_parts(served: Any, open_ui: Any) -> None:
             tags: capabilityTags({ capabilities: { in: ['text', 'audio'], out: ['text'], tools: true,
                 reranker: false } }),
             target: [findTarget(all, 'm').id, findTarget(all, 'x/m').id, findTarget(all, 'nobody')],
-            curl: curlFor({ id: "it's", capabilities: null }),
+            curl: curlFor({ id: "it's", capabilities: null }), answer: twice.value(),
         };
     }""")
     assert found["pin"] == 0 and found["warm"] == [2, 1, 0] and found["spill"] == [0, 0, 1, 0, 1, -1]
-    assert found["engines"] == ["llama-server", "vllm.entry", "tabby", ""]
+    assert found["engines"] == ["llama-server", "vllm.entry", "tabby", "unknown"]
     assert found["orders"] == [[["", "a", "b9", "b10", "x/m"]], [["", "b9", "a", "b10", "x/m"]],
                                [["Peer x", "x/m"], ["This machine", "a", "b9", "b10"]]]
     assert found["tags"] == ["transcription", "tools"] and found["target"] == ["x/m", "x/m", None]
+    assert found["answer"] == "newer"
     assert "\"model\":\"it'\\''s\"" in found["curl"] and "v1/chat/completions" in found["curl"]

@@ -54,3 +54,66 @@ def test_a_key_is_asked_for_and_used(open_ui):
         page.keyboard.press("Enter")
         page.wait_for_selector("[data-model='fast']")
         assert "sesame" not in page.url
+
+
+def test_a_key_can_be_set_on_purpose(open_ui):
+    """The form says what it is for, and comes again after it was closed."""
+    page = open_ui("#/settings")
+    for _ in range(2):
+        page.get_by_role("button", name="Set a key").click()
+        page.wait_for_selector("dialog input[type=password]")
+        assert page.inner_text("dialog h2") == "API key"
+        page.keyboard.press("Escape")
+        page.wait_for_selector("dialog", state="detached")
+
+
+def test_signals_and_elements(open_ui):
+    page = open_ui("#/settings")
+    found = page.evaluate("""async () => {
+        const load = path => import(new URL(path, document.baseURI).href);
+        const { computed, effect, scope, signal, watch } = await load('js/core/signal.js');
+        const { each, h } = await load('js/core/dom.js');
+        const frame = () => new Promise(resolve => requestAnimationFrame(() => setTimeout(resolve)));
+        const said = {};
+
+        const base = signal(1);
+        const [left, right] = [2, 3].map(by => computed(() => base() * by));
+        let runs = 0, late;
+        const [, end] = scope(() => {
+            watch(() => { runs++; left() + right(); });
+            late = computed(() => base() + 100);
+        });
+        late();
+        base.set(2);
+        await null;
+        said.diamond = [runs, left(), right(), late()];
+        end();
+        base.set(3);
+        await null;
+        said.ended = [runs, late()];
+
+        // A live child within an array of a live child leaves nothing behind.
+        const [outer, inner] = [signal('a'), signal(['x'])];
+        const box = h('p', null, 'before ', () => [outer(), () => inner().map(text => h('b', null, text))], ' after');
+        const shown = [box.textContent];
+        inner.set(['y', 'z']);
+        await frame();
+        shown.push(box.textContent);
+        outer.set('c');
+        await frame();
+        shown.push(box.textContent);
+        inner.set([]);
+        await frame();
+        said.shown = [...shown, box.textContent];
+
+        const items = signal([1, 2, 3]);
+        const list = each(h('ul'), items, one => one, one => h('li', null, one));
+        const [first] = list.children;
+        items.set([3, 2, 1, 4]);
+        await frame();
+        said.list = [list.textContent, list.children[2] === first];
+        return said;
+    }""")
+    assert found["diamond"] == [2, 4, 6, 102] and found["ended"] == [2, 103]
+    assert found["shown"] == ["before ax after", "before ayz after", "before cyz after", "before c after"]
+    assert found["list"] == ["3214", True]

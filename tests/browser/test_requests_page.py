@@ -357,6 +357,16 @@ def test_48_messages_calls_and_usage(served: Any, open_ui: Any, dialect: str) ->
                                                 exact=True).count() == 1
 
 
+def test_parts_keep_the_filter_and_the_focus(served: Any, open_ui: Any) -> None:
+    page = open_ui(f"#/requests/{capture_of(served, chat('fast'))}?status=2xx&status=5xx", on=served)
+    page.get_by_role("tab", name="Messages").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.locator("#drawer dt", has_text=re.compile("content-type", re.I)).first.wait_for()
+    assert page.url.endswith("?status=2xx&status=5xx&part=headers")
+    assert page.evaluate("document.activeElement.textContent") == "Headers"
+
+
 def test_49_binary_cut_and_absent(served: Any, open_ui: Any) -> None:
     number = capture_of(served, {"model": "fast", "input": "say it"}, "/v1/audio/speech")
     page = open_ui(f"#/requests/{number}?part=raw", on=served)

@@ -6,7 +6,7 @@ export async function copyText(text) {
 		await navigator.clipboard.writeText(text);
 		return true;
 	} catch {
-		return copyOldWay(text);        // there is none, or a policy refused
+		return copyOldWay(text);
 	}
 }
 
@@ -14,19 +14,19 @@ function copyOldWay(text) {
 	const opener = document.activeElement;
 	const area = document.createElement('textarea');
 	area.value = text;
-	area.className = 'offscreen';
-	// Outside an open dialog nothing can be selected.
+	area.className = 'vh';
+	// Nothing can be selected outside an open dialog.
 	(document.querySelector('dialog[open]') || document.body).append(area);
 	area.select();
 	const isCopied = document.execCommand('copy');
 	area.remove();
-	opener?.focus({ preventScroll: true });
+	opener.focus({ preventScroll: true });
 	return isCopied;
 }
 
-/** Saves a file. `parts` are strings or blobs. */
+/** `parts`: strings or blobs. */
 export function download(name, parts, type = 'text/plain') {
-	const href = URL.createObjectURL(new Blob([].concat(parts), { type }));
+	const href = URL.createObjectURL(new Blob([parts].flat(), { type }));
 	Object.assign(document.createElement('a'), { href, download: name }).click();
 	setTimeout(() => URL.revokeObjectURL(href), 10000);
 }

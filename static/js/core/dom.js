@@ -3,34 +3,23 @@ import { effect, onCleanup, scope, signal, untracked } from './signal.js';
 
 const SPRITE = new URL('../../img/icons.svg', import.meta.url).href;
 const SVG = 'http://www.w3.org/2000/svg';
-const AS_PROPERTY = new Set(['checked', 'selected', 'indeterminate', 'muted']);
-const HAS_VALUE = new Set(['input', 'textarea', 'select']);     // of others (option, progress, li) it is an attribute
-const BAD_LINK = /^[\s\u0000-\u0020]*(?:javascript|data(?!:image\/(?:png|jpeg|gif|webp);))\s*:/i;
+const HAS_VALUE = ['input', 'textarea', 'select'];     // of others it is an attribute
 
-/**
- * h('button', {class: 'primary', disabled: () => busy(), onclick: save}, 'Save')
- * Functions as properties or children are live; `on…` are listeners; `css: {'--w': …}` sets styles; null and false
- * leave out.
- */
+/** Properties and children that are functions are live, null and false are left out; `css: {'--w': …}` sets styles. */
 export const h = (tag, props, ...children) => build(document.createElement(tag), props, children);
 
-/** The same for SVG. */
 export const s = (tag, props, ...children) => build(document.createElementNS(SVG, tag), props, children);
 
 function build(element, props, children) {
-	append(element, children);        // first: a select takes its value only once its options are there
+	append(element, children);        // first: a select takes no value without its options
 	for (const name in props) setProp(element, name, props[name]);
 	return element;
 }
 
 function setProp(element, name, value) {
-	if (name.startsWith('on')) {
-		if (value) element.addEventListener(name.slice(2), value);
-	} else if (name === 'css') {
-		for (const key in value) bind(value[key], (now) => element.style.setProperty(key, now ?? ''));
-	} else {
-		bind(value, (now) => setAttribute(element, name, now));
-	}
+	if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
+	else if (name !== 'css') bind(value, (now) => setAttribute(element, name, now));
+	else for (const key in value) bind(value[key], (now) => element.style.setProperty(key, now ?? ''));
 }
 
 function bind(value, set) {
@@ -38,16 +27,13 @@ function bind(value, set) {
 	else set(value);
 }
 
-const isNothing = (value) => value === null || value === undefined || value === false;
-
 export function setAttribute(element, name, value) {
-	if (AS_PROPERTY.has(name) || (name === 'value' && HAS_VALUE.has(element.localName))) {
+	if (['checked', 'selected'].includes(name) || (name === 'value' && HAS_VALUE.includes(element.localName))) {
 		if (element[name] !== value) element[name] = value ?? '';
-	} else if (isNothing(value)) {
+	} else if ((value ?? false) === false) {
 		element.removeAttribute(name);
 	} else {
 		const text = value === true ? '' : String(value);
-		if ((name === 'href' || name === 'src') && BAD_LINK.test(text)) return;
 		if (element.getAttribute(name) !== text) element.setAttribute(name, text);
 	}
 }
@@ -56,31 +42,29 @@ export function append(parent, children) {
 	for (const child of children) {
 		if (Array.isArray(child)) append(parent, child);
 		else if (typeof child === 'function') bindChild(parent, child);
-		else if (!isNothing(child) && child !== true) parent.append(child);        // makes text nodes of strings
+		else if (typeof (child ?? false) !== 'boolean') parent.append(child);
 	}
 }
 
 function bindChild(parent, read) {
+	const start = document.createTextNode('');
 	const end = document.createTextNode('');      // itself the text when there is only text
-	parent.append(end);
-	let shown = [];
+	parent.append(start, end);
 	effect(() => {
 		const value = read();
 		const isText = typeof value === 'string' || typeof value === 'number';
-		for (const node of shown) node.remove();
+		// Also what live children within have put there.
+		while (start.nextSibling && start.nextSibling !== end) start.nextSibling.remove();
 		const text = isText ? String(value) : '';
 		if (end.data !== text) end.data = text;
+		if (isText) return;
 		const box = document.createDocumentFragment();
-		if (!isText) append(box, [value]);
-		shown = [...box.childNodes];
-		if (shown.length) end.before(box);
+		append(box, [value]);
+		end.before(box);
 	});
 }
 
-/**
- * The children of `box` follow a list: each(tbody, rows, row => row.id, item => h('tr', …)).
- * `render` runs once per key and gets a signal of the newest item: focus and scroll places survive.
- */
+/** The children of `box` follow a list. `render` runs once per key and gets a signal of the newest item. */
 export function each(box, items, key, render) {
 	let rows = new Map();
 	effect(() => {
@@ -114,7 +98,7 @@ function place(box, rows) {
 	const focused = box.contains(document.activeElement) ? document.activeElement : null;
 	let at = box.firstChild;
 	for (const { element } of rows) {
-		// Where one row went away, moving it is cheaper than moving all that follow.
+		// One row moved down: cheaper than to move all that follow.
 		if (at && at !== element && at.nextSibling === element) box.append(at);
 		else if (element !== at) box.insertBefore(element, at);
 		at = element.nextSibling;

@@ -1,17 +1,15 @@
-// Keyboard shortcuts. Single keys are off while typing and can be switched off (WCAG 2.1.4). A shortcut ends with its
-// scope; of two for the same keys the younger one counts.
+// Keyboard shortcuts. Single keys are off while typing and can be switched off (WCAG 2.1.4).
 import { setting } from './persist.js';
 import { onCleanup, signal } from './signal.js';
 
 export const singleKeys = setting('singleKeys', true);
 export const shortcuts = signal([]);
 const SEQUENCE_MS = 1200;
-const FIELDS = 'input:not([type=checkbox], [type=radio], [type=button]), textarea, select, [contenteditable], ' +
-	'[role=textbox], [role=combobox], [role=menu], [role=listbox]';
+const FIELDS = 'input:not([type=checkbox], [type=radio]), textarea, select, [role=menu], [role=listbox]';
 let first = '';
 let firstAt = 0;
 
-/** shortcut('g m', 'Go to Models', run): keys are 'x', '/', '?', 'g m' or 'mod+k' (Ctrl, on a Mac also Cmd). */
+/** keys: 'x', 'g m' or 'mod+k' (Ctrl or Cmd); of two for the same the younger counts. Ends with the scope. */
 export function shortcut(keys, label, run) {
 	const entry = { keys, label, run };
 	shortcuts.update((all) => [entry, ...all]);

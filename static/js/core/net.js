@@ -1,77 +1,61 @@
-// Requests to our server: the base address, the key, and errors that say what the server said.
+// Requests to our server.
 import { signal } from './signal.js';
 
-// This is <prefix>/ui/<build>/js/core/net.js: the root of the server, whatever the prefix is.
+// This is <prefix>/ui/<build>/js/core/net.js.
 export const BASE = new URL('../../../../', import.meta.url).href;
 const KEY = 'lsw-key';
 const stores = [() => sessionStorage, () => localStorage];
 
-/** {message} when the server refused for want of a key; {} when the user wants to set one. */
-export const keyNeeded = signal(null);
+/** {message} while the key form is needed; '' when the user wants it. */
+export const keyNeeded = signal(null, (a, b) => Boolean(a) === Boolean(b));
 export const apiKey = signal(stores.map(keyIn).find(Boolean) || '');
 
 export class ApiError extends Error {
 	/** status 0: no answer came at all. */
-	constructor(message, { status = 0, code = '', id = '' } = {}) {
+	constructor(message, status = 0, id = '') {
 		super(message);
-		Object.assign(this, { name: 'ApiError', status, code, id });
+		Object.assign(this, { status, id });
 	}
 }
 
-/** What is known of an ApiError besides its message. */
-export const detailOf = ({ status, id }) =>
-	[status && `status ${status}`, id && `request ${id}`].filter(Boolean).join(', ');
+export const apiUrl = (...parts) => BASE + parts.map(encodeURIComponent).join('/');
 
-/** Escapes each part; a single string is taken as a path. */
-export const apiUrl = (...parts) => BASE + (parts.length === 1 ? parts[0] : parts.map(encodeURIComponent).join('/'));
-
-/** JSON, or text when the answer is none. Throws ApiError. */
+/** JSON, or text when the answer is none. */
 export async function api(path, options) {
 	const reply = await apiFetch(path, options);
-	const text = await reply.text();
-	if (!reply.headers.get('content-type')?.includes('json')) return text;
-	try {
-		return JSON.parse(text);
-	} catch {
-		throw new ApiError('the answer is not valid JSON', { status: reply.status, id: idOf(reply) });
-	}
+	return reply.headers.get('content-type')?.includes('json') ? reply.json() : reply.text();
 }
 
-/** The Response itself. A plain object as body is sent as JSON. anonymous: without our key and the key form. */
-export async function apiFetch(path, { body, headers, query, anonymous = false, ...rest } = {}) {
-	// Without the first, the browser would answer a 401 with a password window of its own.
-	const sent = new Headers({ 'X-Requested-With': 'llamaswap', Accept: 'application/json, */*;q=0.5', ...headers });
-	if (apiKey.peek() && !anonymous) sent.set('Authorization', `Bearer ${apiKey.peek()}`);
-	if (body && [Object, Array].includes(body.constructor)) {
+/** The Response itself, or ApiError. A plain object as body is sent as JSON. */
+export async function apiFetch(path, { body, headers, query, ...rest } = {}) {
+	// Without the first a 401 would open the browser's own password window.
+	const sent = new Headers({ 'X-Requested-With': 'llamaswap', ...headers });
+	if (apiKey.peek() && !sent.has('Authorization')) sent.set('Authorization', `Bearer ${apiKey.peek()}`);
+	if (body && body.constructor === Object) {
 		sent.set('Content-Type', 'application/json');
 		body = JSON.stringify(body);
 	}
-	const url = (path.startsWith(BASE) ? path : apiUrl(path)) + queryText(query);
 	let reply;
 	try {
-		reply = await fetch(url, { ...rest, headers: sent, body, cache: 'no-store' });
+		reply = await fetch(new URL(path, BASE) + queryText(query), { ...rest, headers: sent, body, cache: 'no-store' });
 	} catch (error) {
-		if (error.name === 'AbortError') throw error;
-		throw new ApiError('The server did not answer.', { code: 'unreachable' });
+		throw error.name === 'AbortError' ? error : new ApiError('The server did not answer.');
 	}
 	if (reply.ok) return reply;
-	const error = await errorOf(reply);
-	if (reply.status === 401 && !anonymous) keyNeeded.set({ message: error.message });
-	throw error;
+	const message = await messageOf(reply);
+	if (reply.status === 401) keyNeeded.set({ message });
+	throw new ApiError(message, reply.status, reply.headers.get('x-request-id') || '');
 }
 
-async function errorOf(reply) {
+async function messageOf(reply) {
 	const text = await reply.text().catch(() => '');
-	let said = {};
 	try {
-		said = JSON.parse(text).error || {};
-	} catch { /* not every error is ours: a proxy on the way may answer with a page */ }
-	const plain = /^\s*</.test(text) ? '' : text.trim().slice(0, 500);
-	const message = said.message || (typeof said === 'string' && said) || plain || reply.statusText || 'request failed';
-	return new ApiError(message, { status: reply.status, code: said.code, id: idOf(reply) });
+		const { error } = JSON.parse(text);
+		const said = error.message || error;
+		if (typeof said === 'string') return said;
+	} catch { /* a proxy on the way may answer with a page */ }
+	return (!/^\s*</.test(text) && text.trim().slice(0, 500)) || reply.statusText || 'request failed';
 }
-
-const idOf = (reply) => reply.headers.get('x-request-id') || '';
 
 /** '?a=b', without what is null or ''. */
 export function queryText(query) {
@@ -81,7 +65,7 @@ export function queryText(query) {
 	return text && `?${text}`;
 }
 
-/** Without `remember` the key goes with the tab. '' forgets it. */
+/** '' forgets it. Without `remember` it goes with the tab. */
 export function setKey(key, remember = false) {
 	for (const store of stores) attempt(() => store().removeItem(KEY));
 	if (key) attempt(() => stores[Number(remember)]().setItem(KEY, key));
@@ -98,6 +82,6 @@ function attempt(run) {
 	try {
 		return run();
 	} catch {
-		return null;          // storage may be blocked
+		return null;          // blocked
 	}
 }

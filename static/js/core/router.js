@@ -7,29 +7,22 @@ const TABS = {
 	play: ['chat', 'compare', 'images', 'speech', 'transcribe', 'rerank', 'embed', 'load'],
 	system: ['live', 'hardware', 'config'],
 };
-const MOVED = { activity: ['requests'], performance: ['system', 'live'], hardware: ['system', 'hardware'],
-	playground: ['play'] };
+const MOVED = { activity: 'requests', performance: 'system/live', hardware: 'system/hardware', playground: 'play' };
 const PAGES = ['', 'models', 'requests', 'play', 'logs', 'system', 'settings'];
 
-/** {page, id, tab, query, hash}; query is a URLSearchParams that must not be changed. */
+/** {page, id, tab, query, hash}; query: URLSearchParams, not to be changed. */
 export const route = signal(parseHash(''), (a, b) => a.hash === b.hash);
 
 export function startRouter() {
-	const take = () => {
-		const found = parseHash(location.hash);
-		if (found.isMoved) history.replaceState(history.state, '', found.hash);
-		route.set(found);
-	};
+	const take = () => go(location.hash, { replace: true });
 	addEventListener('hashchange', take);
 	take();
 }
 
 function parseHash(hash) {
-	const [, path, query] = hash.match(/^#?\/?([^?]*)\??(.*)$/s);
-	const asked = path.split('/').filter(Boolean);
-	const moved = MOVED[asked[0]];
-	const parts = moved ? [...moved, ...asked.slice(1)] : asked;
-	const [first = '', ...rest] = parts;
+	const [, asked, query] = hash.match(/^#?\/*([^?]*)(.*)$/s);
+	const path = asked.replace(/^\w+/, (name) => MOVED[name] || name);
+	const [first, ...rest] = path.split('/').filter((part, i) => part || !i);
 	const tabs = TABS[first];
 	let page = PAGES.includes(first) ? first || 'overview' : 'missing';
 	let tab = null;
@@ -42,7 +35,7 @@ function parseHash(hash) {
 		tab = tabs.includes(rest[0]) ? rest.shift() : tabs[0];
 	}
 	return { page, tab, id: rest.length ? rest.map(decode).join('/') : null, query: new URLSearchParams(query),
-		hash: `#/${parts.join('/')}${query && `?${query}`}`, isMoved: Boolean(moved) };
+		hash: `#/${path}${query}` };
 }
 
 /** href('models', 'a/b', {q: 1}) → '#/models/a%2Fb?q=1' */
@@ -52,12 +45,13 @@ export function href(...parts) {
 }
 
 export function go(target, { replace = false } = {}) {
-	if (replace) history.replaceState(history.state, '', target);
-	else history.pushState(null, '', target);
-	route.set(parseHash(target));
+	const to = parseHash(target);
+	if (replace) history.replaceState(history.state, '', to.hash);
+	else history.pushState(null, '', to.hash);
+	route.set(to);
 }
 
-/** null or '' removes. push: makes a history entry. */
+/** null and '' remove. push: a history entry. */
 export function setQuery(changes, { push = false } = {}) {
 	const now = route.peek();
 	const query = new URLSearchParams(now.query);
@@ -72,6 +66,6 @@ function decode(part) {
 	try {
 		return decodeURIComponent(part);
 	} catch {
-		return part;            // typed by hand: a lone % is itself
+		return part;            // a lone %
 	}
 }

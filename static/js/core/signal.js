@@ -1,9 +1,9 @@
 // Values that tell their readers.
 
-let reader = null;       // the computation that is running
+let reader = null;       // the running computation
 let owner = null;        // its clean-ups
 
-/** `v()` reads, `v.set(x)`, `v.update(fn)`, `v.peek()` reads without becoming a reader. */
+/** `v()` reads, `v.set(x)`, `v.update(fn)`; `v.peek()` reads without becoming a reader. */
 export function signal(value, same = Object.is) {
 	const node = { value, version: 0, readers: new Set(), refresh() {} };
 	const get = () => read(node);
@@ -18,7 +18,6 @@ export function signal(value, same = Object.is) {
 	return get;
 }
 
-/** Made again only when somebody reads it. */
 export function computed(make, same = Object.is) {
 	const node = { version: 0, readers: new Set(), sources: new Map(), dirty: true };
 	node.invalidate = () => {
@@ -27,7 +26,7 @@ export function computed(make, same = Object.is) {
 		invalidateReaders(node);
 	};
 	node.refresh = () => {
-		if (node.dirty && (!node.version || hasNews(node))) {
+		if (node.dirty && (!node.version || !node.sources.size || hasNews(node))) {      // none: its scope has ended
 			forget(node);
 			const next = running(node, null, make);
 			if (!node.version || !same(node.value, next)) {
@@ -49,7 +48,7 @@ export function computed(make, same = Object.is) {
 const queue = (ask) => {
 	const nodes = new Set();
 	const drain = () => {
-		for (const node of nodes) {         // also what is added on the way
+		for (const node of nodes) {
 			nodes.delete(node);
 			node.run();
 		}
@@ -67,7 +66,7 @@ const soon = queue((drain) => queueMicrotask(drain));
 
 /** Runs now, and in the next frame after a change: a hidden page draws nothing. */
 export const effect = (run) => startEffect(run, framed);
-/** Runs now, and right after the task of a change: for what is no drawing. */
+/** Runs now, and right after the task of a change. */
 export const watch = (run) => startEffect(run, soon);
 
 /** Returns [the result of `run`, a function that ends all that it started]. */
@@ -76,7 +75,7 @@ export function scope(run) {
 	return [running(null, cleanups, run), () => runAll(cleanups)];
 }
 
-/** At the end of the current scope, or before the current effect's next run. */
+/** At the end of the current scope or run of an effect. */
 export function onCleanup(run) {
 	if (owner) owner.push(run);
 }
@@ -128,7 +127,7 @@ function startEffect(run, waiting) {
 		runAll(cleanups);
 		forget(node);
 		attempt(() => running(node, cleanups, run));
-		if (isOver) end();          // by what it did itself
+		if (isOver) end();
 	};
 	const end = () => {
 		isOver = true;

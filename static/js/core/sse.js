@@ -1,20 +1,17 @@
-// The text/event-stream format, fed in pieces of any size.
+// The text/event-stream format.
 
 export class EventParser {
 	rest = '';
 
-	/** `onEvent({id, event, data})` per event. */
+	/** onEvent({id, event, data}) */
 	constructor(onEvent) {
 		this.onEvent = onEvent;
 		this.clear();
 	}
 
 	push(text) {
-		// A carriage return at the end may be half of a line end.
-		const all = this.rest + text;
-		const held = all.endsWith('\r') ? '\r' : '';
-		const lines = all.slice(0, all.length - held.length).split(/\r\n|\n|\r/);
-		this.rest = lines.pop() + held;
+		const lines = (this.rest + text).split(/\r\n|\n|\r(?!$)/);        // at the end it may be half of a line end
+		this.rest = lines.pop();
 		for (const line of lines) this.line(line);
 	}
 
@@ -34,7 +31,7 @@ export class EventParser {
 	}
 }
 
-/** The events in each piece that arrives, which may be none. */
+/** Per piece that arrives its events, which may be none. */
 export async function* readPieces(response) {
 	const events = [];
 	const parser = new EventParser((event) => events.push(event));
@@ -51,7 +48,6 @@ export async function* readPieces(response) {
 	}
 }
 
-/** for await (const {event, data} of readEvents(response)) */
 export async function* readEvents(response) {
 	for await (const events of readPieces(response)) yield* events;
 }

@@ -1,19 +1,18 @@
-// How the events of a topic add up to its state, in the hub and in the tab.
+// How the events of a topic add up to its state.
 
-const KEYED = { models: 'model', requests: 'request', notice: 'notice' };
-const listOf = (topic) => (topic === 'notice' ? 'notices' : topic);
+/** topic: [its list in a snapshot, its item in an event] */
+const KEYED = { models: ['models', 'model'], requests: ['requests', 'request'], notice: ['notices', 'notice'] };
 
-/** The state after one more event: a Map by id, or the newest event. */
+/** The state after one more event: a new Map by id, or the newest event. */
 export function foldEvent(topic, state, data) {
-	const name = KEYED[topic];
-	if (!name) return data;
-	if (data.op === 'snapshot') return new Map(data[listOf(topic)].map((each) => [each.id, each]));
-	const next = state || new Map();
-	if (data.op === 'upsert') next.set(data[name].id, data[name]);
-	// "gone" have ended and are told by number alone.
-	else for (const id of data.ids || [data.op === 'done' ? data.request.id : data.id]) next.delete(id);
+	if (!KEYED[topic]) return data;
+	const [list, item] = KEYED[topic];
+	if (data.op === 'snapshot') return new Map(data[list].map((each) => [each.id, each]));
+	const next = new Map(state);
+	if (data.op === 'upsert') next.set(data[item].id, data[item]);
+	else for (const id of data.ids || [data.request?.id ?? data.id]) next.delete(id);
 	return next;
 }
 
 export const snapshotEvent = (topic, state) =>
-	(KEYED[topic] ? { op: 'snapshot', [listOf(topic)]: [...state.values()] } : state);
+	(KEYED[topic] ? { op: 'snapshot', [KEYED[topic][0]]: [...state.values()] } : state);

@@ -1,4 +1,4 @@
-// Logs: one to three panes. What each shows is in the address: src, q, level and so on; of the second src2, q2 …
+// Logs: one to three panes. What they show is in the address: src, q, level …; of the second src2, q2 …
 import { download } from '../core/clipboard.js';
 import { h, newId } from '../core/dom.js';
 import { subscribe } from '../core/feed.js';
@@ -32,25 +32,24 @@ export function mount(ctx) {
 	});
 }
 
-/** A pane and what follows it; the thumb of a slider is the border. */
+/** The thumb of a slider is the border. */
 function split(parts, pane, rest) {
-	const start = parts > 2 ? 35 : 50;
+	const start = Math.round(100 / parts);
 	const at = setting(`logs.split${parts}`, start);
 	return h('div', { class: 'log-split', css: { '--at': at } }, pane, h('input', { type: 'range', class: 'log-bar',
 		min: '15', max: '85', step: '5', value: () => String(at()), 'aria-label': 'Size of the panes',
 		oninput: ({ target }) => at.set(Number(target.value)), ondblclick: () => at.set(start) }), rest);
 }
 
-/** For another page: its rules must be there first, or all rows would be in view. */
+/** For another page. Without its rules all rows would be in view. */
 export const styledPane = () => sheet('logs').then(() => logPane);
 
 /** `source`: of this one alone. */
-export function logPane({ index = 0, source = '' } = {}) {
+function logPane({ index = 0, source = '' }) {
 	const key = (name) => name + (index ? index + 1 : '');
 	const get = (name) => route().query.get(key(name)) || '';
 	const set = (name, value) => setQuery({ [key(name)]: value });
 	const from = computed(() => source || get('src') || 'all');
-	const title = () => SOURCES[from()] || from();
 	const levels = computed(() => get('level').split(',').filter(Boolean));
 	const asked = computed(() => {
 		const text = get('q');
@@ -63,19 +62,18 @@ export function logPane({ index = 0, source = '' } = {}) {
 	const ring = new LineRing();
 	let filter = new LineFilter(ring, {});
 	const current = signal(null);
-	// The server refuses all topics for one that it does not know.
+	// For one unknown topic the server refuses all.
 	const isKnown = computed(() => sources().includes(from()));
 	const status = signal('');
-	const note = signal('');
-	const look = computed(() => ({ wrap: get('wrap') || innerWidth < 720, size: Number(get('size')) || 13,
+	const look = computed(() => ({ wrap: get('wrap'), size: Number(get('size')) || 13,
 		times: Boolean(get('time')), current: current() }));
-	const view = logView({ ring, look, filter: () => filter, 'aria-label': title, 'data-pane': from,
-		onDraw({ find, hits, rows, count }) {
+	const view = logView({ ring, look, filter: () => filter, 'aria-label': () => SOURCES[from()] || from(),
+		'data-pane': from,
+		onDraw({ find, hits, rows }) {
 			const place = current() === null ? '' : `${num(lowerBound(hits, current()) + 1)} of `;
+			const all = ring.lines.length;
 			status.set(find ? `${place}${num(hits.length)} matching`
-				: `${num(count)} ${rows ? `of ${num(ring.lines.length)} ` : ''}lines`);
-			note.set(count ? '' : ring.lines.length ? 'No line matches.'
-				: isKnown() ? 'Nothing has been logged yet.' : 'There is no such log.');
+				: `${num(rows.length)} ${rows.length < all ? `of ${num(all)} ` : ''}lines`);
 		} });
 	effect(() => {
 		if (asked().error) return;
@@ -85,17 +83,16 @@ export function logPane({ index = 0, source = '' } = {}) {
 	});
 	effect(() => {
 		const name = from();
-		// This tab is told a source's history once: another pane may have it.
-		const other = [...followed].find(([, its]) => its === name)?.[0].lines || [];
-		ring.push({ text: other.map(({ text }) => `${text}\n`).join(''), reset: true });
-		view.refresh();
-		followed.set(ring, name);
-		onCleanup(() => followed.delete(ring));
-		if (!isKnown()) return;
-		subscribe(`log:${name}`, (event) => {
+		const take = (event) => {
 			ring.push(event);
 			view.refresh();
-		});
+		};
+		// A tab is told a source's history once: another pane may have it.
+		const other = [...followed].find(([, its]) => its === name)?.[0].lines || [];
+		take({ text: other.map(({ text }) => `${text}\n`).join(''), reset: true });
+		followed.set(ring, name);
+		onCleanup(() => followed.delete(ring));
+		if (isKnown()) subscribe(`log:${name}`, take);
 	});
 
 	const jump = (by) => {
@@ -113,44 +110,42 @@ export function logPane({ index = 0, source = '' } = {}) {
 		onchange: (value) => set(name, value) });
 	const complaint = newId('log');
 	const search = searchBox({ label: 'Search', value: () => get('q'), oninput: (value) => set('q', value),
-		shortcut: index ? '' : '/', 'aria-invalid': () => Boolean(asked().error) && 'true', 'aria-describedby': complaint,
+		shortcut: index ? '' : '/', 'aria-invalid': () => asked().error && 'true', 'aria-describedby': complaint,
 		onkeydown: ({ key: pressed, shiftKey }) => { if (pressed === 'Enter') jump(shiftKey ? -1 : 1); } });
 	const keys = (event) => {
-		const pressed = (event.ctrlKey || event.metaKey) && event.key;
-		// The browser's own search finds only rows in view; pressed again, it comes nevertheless.
-		if (pressed === 'f' && event.target.type !== 'search') search.lastChild.select();
-		else if (pressed === 'a' && event.target === view.box) getSelection().selectAllChildren(view.spacer);
+		const pressed = (event.ctrlKey || event.metaKey ? 'mod+' : '') + event.key;
+		// The browser's own search finds only rows in view. It comes when pressed again.
+		if (pressed === 'mod+f' && event.target.type !== 'search') search.lastChild.select();
+		else if (event.target !== view.box) return;
+		else if (pressed === 'mod+a') getSelection().selectAllChildren(view.spacer);
+		else if (pressed === 'End') view.follow();
 		else return;
 		event.preventDefault();
 	};
+	if (!index) shortcut('n', 'Next match, with Shift the one before', ({ shiftKey }) =>
+		(document.activeElement.closest('.log-pane') || pane).querySelector(`[data-by="${shiftKey ? -1 : 1}"]`).click());
+
+	const row = (...parts) => h('div', { class: 'row' }, parts);
 	const pane = h('section', { class: 'log-pane', onkeydown: keys },
-		h('div', { class: 'row' }, !source && pick('Source', 'src', () =>
+		row(!source && pick('Source', 'src', () =>
 			[...new Set([...sources(), from()])].map((id) => [id, SOURCES[id] || id])), search,
 			toggle('Regex', 're'), toggle('All lines', 'all'),
-			h('span', { class: 'row' }, step('up', 'Previous match', -1), step('down', 'Next match', 1),
+			row(step('up', 'Previous match', -1), step('down', 'Next match', 1),
 				h('span', { class: 'num muted log-status' }, status)),
 			h('span', { class: 'row', role: 'group', 'aria-label': 'Levels' }, LEVELS.map((level) => chip(level, {
 				pressed: () => levels().includes(level),
 				onclick: () => set('level', LEVELS.filter((each) => levels().includes(each) !== (each === level)).join()) })))),
-		h('div', { class: 'row' }, h('details', { class: 'grow' }, h('summary', null, 'More'), h('div', { class: 'row' },
+		row(h('details', { class: 'grow' }, h('summary', null, 'More'), row(
 			toggle('Wrap', 'wrap'), toggle('Time of arrival', 'time'),
 			pick('Lines around matches', 'around', [0, 2, 5].map((lines) => [lines || '', `${lines} lines around`])),
 			pick('Text size', 'size', [12, 13, 14, 15].map((size) => [size === 13 ? '' : size, `${size} px`])),
 			button('Download', { icon: 'download',
 				onclick: () => download(`${from().replace(/\W/g, '-')}.log`, `${view.text()}\n`) }),
 			button('Clear', { icon: 'trash', onclick: () => view.refresh(ring.clear()) }))),
-			button(() => (view.fresh() === null ? 'Pause' : 'Follow'), { icon: 'pause',
+			button(() => (view.fresh() === null ? 'Pause' : `Follow: ${num(view.fresh())} new lines`), { icon: 'pause',
 				onclick: () => (view.fresh() === null ? view.stop() : view.follow()) })),
 		h('p', { id: complaint, class: 'error-text', role: 'alert' }, () => asked().error),
-		h('div', { class: 'log-frame' }, view.box, h('p', { class: 'log-note muted' }, note),
-			button(() => (view.fresh() ? `${num(view.fresh())} new lines` : 'Newest lines'), { kind: 'primary', icon: 'down',
-				class: 'log-pill', hidden: () => view.fresh() === null, onclick: view.follow })));
-
-	const press = (what) => (document.activeElement.closest('.log-pane') || pane).querySelector(what).click();
-	if (!index) {
-		shortcut('n', 'Next match, with Shift the one before', ({ shiftKey }) => press(`[data-by="${shiftKey ? -1 : 1}"]`));
-		shortcut('End', 'Follow the log', () => press('.log-pill'));
-	}
+		view.box);
 	return pane;
 }
 

@@ -1,33 +1,28 @@
 // What is loaded, what it costs, who waits, what broke.
 import { each, h } from '../core/dom.js';
 import { bytes, clock, isNumber, num, serverNow, short, since, speed, tick, timeElement } from '../core/format.js';
-import { api } from '../core/net.js';
 import { href } from '../core/router.js';
 import { computed, untracked } from '../core/signal.js';
 import { alike, displayName, faceOf, hasFailure, models, stateOf } from '../state/models.js';
 import { perf } from '../state/perf.js';
 import { live } from '../state/requests.js';
 import { asked, meanSpeed, recentRows, spansOf, sum } from '../ui/asked.js';
-import { stackedBar } from '../ui/bars.js';
+import { spark, stackedBar } from '../ui/bars.js';
 import { costs, happening, link, modelAction, modelLink, modelsPage, stateBadge } from '../ui/modelparts.js';
 import { card } from '../ui/parts.js';
-import { spark } from '../ui/spark.js';
 
 const MIB = 1024 * 1024;
 const HOUR = 3600;
 const MINUTE = 60;
-const MINUTES = 60;
 const MAX_WAITING = 20;
 const MAX_PROBLEMS = 5;
 const HARMLESS = ['ok', 'cancelled', 'client_gone'];
 
-export function mount(ctx) {
-	const hour = lastHour();
-	return modelsPage(ctx, 'Overview', () => h('div', { class: 'stack' },
-		h('div', { class: 'cols-2' }, h('div', { class: 'stack' }, loaded(), waiting()),
-			h('div', { class: 'stack' }, memory(), hour.tiles)),
-		hour.problems));
-}
+export const mount = (ctx) => modelsPage(ctx, 'Overview', () => {
+	const { tiles, problems } = lastHour();
+	return h('div', { class: 'stack' }, h('div', { class: 'cols-2' }, h('div', { class: 'stack' }, loaded(), waiting()),
+		h('div', { class: 'stack' }, memory(), tiles)), problems);
+});
 
 /** A card with a list, or with a word about why it is empty. */
 const listCard = (title, items, render, empty) => card(title, {},
@@ -44,8 +39,7 @@ function loaded() {
 				h('div', { class: 'grow row' }, stateBadge(() => faceOf(model())), modelLink(id, () => displayName(model()))),
 				costs(model, { class: 'num muted' }), modelAction(model)),
 			happening(model));
-	}, ['Nothing. A request for a model loads it; so does ', h('a', { href: href('models') }, 'Load on the Models page'),
-		'.']);
+	}, 'Nothing. A request for a model loads it.');
 }
 
 function waiting() {
@@ -54,7 +48,7 @@ function waiting() {
 		const { id, model, session, client, at } = request.peek();
 		return h('li', { class: 'waiting', 'data-request': id, 'data-phase': () => request().phase },
 			h('span', { class: 'num muted' }, () => request().position ?? '·'),
-			link(href('requests', String(id)), model),
+			link(href('requests', id), model),
 			h('span', { class: 'clip muted' }, `${session || ''} ${client}`),
 			h('span', { class: 'num' }, () => clock(since(at))),
 			h('span', { class: 'grow wrap muted' }, () => request().reason));
@@ -89,27 +83,24 @@ function segments({ id, mem_used_mb: used, mem_total_mb: total }) {
 function lastHour() {
 	const { rows, more, complaint } = recentRows({ from: Math.floor(serverNow() - HOUR) });
 	// Where nothing is measured the question would be an error.
-	const isMeasured = computed(() => Boolean(perf()));
-	const power = asked(async (abort) => isMeasured.peek() && api('api/performance', { query: { range: HOUR,
-		step: MINUTE }, signal: abort }), isMeasured);
+	const power = asked(`api/performance?range=${HOUR}&step=${MINUTE}`, computed(() => perf() && true));
 	const now = computed(() => (tick(), Math.floor(serverNow() / MINUTE)));
-	const minutes = computed(() => (now(), spansOf(rows() || [], MINUTE, MINUTES)));
-	const perMinute = (of) => () => minutes().map(({ items }) => of(items));
-	const counts = perMinute((items) => items.length);
-	const errors = perMinute((items) => items.filter(isProblem).length);
+	const minutes = computed(() => (now(), spansOf(rows() || [], MINUTE, HOUR / MINUTE).map(({ items }) => items)));
+	const inHour = computed(() => minutes().flat());
+	const problems = computed(() => inHour().filter(isProblem).sort((a, b) => b.at - a.at));
 	const watts = computed(() => wattHours(power.value()));
-	const amount = (values) => (rows() ? short(sum(values())) + (more() ? '+' : '') : 'unknown');
-	const tile = (label, text, values, target) => h('a', { class: 'tile', href: target },
+	const count = (number) => (rows() ? short(number) + more() : 'unknown');
+	const tile = (label, text, values, ...to) => h('a', { class: 'tile', href: href(...to) },
 		h('div', { class: 'muted small' }, label), h('div', { class: 'big num' }, text), spark({ label, values, text }));
-	const inHour = () => minutes().flatMap(({ items }) => items);
-	const problems = computed(() => inHour().filter(isProblem).sort((a, b) => b.at - a.at).slice(0, MAX_PROBLEMS));
 	return {
 		tiles: card('Last hour', {}, complaint, h('div', { class: 'tiles' },
-			tile('Requests', () => amount(counts), counts, href('requests', { since: '1h' })),
-			tile('Errors', () => amount(errors), errors, href('requests', { status: 'error', since: '1h' })),
-			tile('Generation', () => speed(meanSpeed(inHour()), 'none'), perMinute(meanSpeed), href('requests')),
-			() => watts() && tile('GPU energy', () => `${num(sum(watts()))} Wh est.`, watts, href('system', 'live')))),
-		problems: listCard('Recent problems', problems, problem, 'None in the last hour.'),
+			tile('Requests', () => count(inHour().length), () => minutes().map((items) => items.length), 'requests',
+				{ since: '1h' }),
+			tile('Errors', () => count(problems().length), () => minutes().map((items) => items.filter(isProblem).length),
+				'requests', { status: 'error', since: '1h' }),
+			tile('Generation', () => speed(meanSpeed(inHour()), 'none'), () => minutes().map(meanSpeed), 'requests'),
+			() => watts() && tile('GPU energy', () => `${num(sum(watts()))} Wh est.`, watts, 'system', 'live'))),
+		problems: listCard('Recent problems', () => problems().slice(0, MAX_PROBLEMS), problem, 'None in the last hour.'),
 	};
 }
 
@@ -120,14 +111,14 @@ function problem(row) {
 	return h('li', { class: 'problem' }, timeElement(at), modelLink(model),
 		h('span', { class: 'badge is-failed num' }, status || outcome),
 		h('span', { class: 'grow clip', title: text }, (text || outcome).split('\n')[0]),
-		link(href('requests', String(id)), 'Open', { 'aria-label': `Open request ${id}` }));
+		link(href('requests', id), 'Open', { 'aria-label': `Open request ${id}` }));
 }
 
 /** Per minute, of all cards together; null when none measures its power. */
 function wattHours(answer) {
-	const known = (answer?.gpu_stats || []).filter((sample) => sample.power_draw_w > 0);
-	if (!known.length) return null;
-	const hours = Math.max(MINUTE, answer.every) / HOUR;        // a sample stands for that long
-	return spansOf(known, MINUTE, MINUTES, (sample) => Date.parse(sample.timestamp) / 1000)
-		.map(({ items }) => (items.length ? sum(items.map((sample) => sample.power_draw_w)) * hours : null));
+	const known = (answer?.gpu_stats || []).filter((sample) => sample.power_draw_w > 0)
+		.map((sample) => ({ at: Date.parse(sample.timestamp) / 1000, watts: sample.power_draw_w }));
+	const hours = Math.max(MINUTE, answer?.every) / HOUR;        // a sample stands for that long
+	return known.length > 0 && spansOf(known, MINUTE, HOUR / MINUTE)
+		.map(({ items }) => (items.length ? sum(items.map((item) => item.watts)) * hours : null));
 }

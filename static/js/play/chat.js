@@ -1,30 +1,28 @@
-// Chat: the conversation of the address, what it is asked with, and the list of the others.
+// Chat: the conversation of the address, what it is asked with, and what else this browser keeps.
+import { download } from '../core/clipboard.js';
 import { each, h } from '../core/dom.js';
-import { setting } from '../core/persist.js';
 import { go, href, route } from '../core/router.js';
 import { computed, effect, onCleanup, signal, untracked } from '../core/signal.js';
-import { changeChat, chatById, isReady, library, newId, notKept, openChats, putChat,
-	putEntry } from '../state/chats.js';
-import { button, field, select } from '../ui/parts.js';
-import { toast } from '../ui/toast.js';
+import { asMarkdown, changeChat, chatById, chats, deleteChat, deleteEntry, exportChats, importChats, isReady, library,
+	newId, notKept, openChats, putChat, putEntry } from '../state/chats.js';
+import { matcher } from '../ui/combobox.js';
+import { openDialog } from '../ui/dialog.js';
+import { menuButton } from '../ui/menu.js';
+import { button, field, linkButton, searchBox, select, switchBox } from '../ui/parts.js';
+import { toast, toastError } from '../ui/toast.js';
 import { answer, isBusy, replaceMessages, stop } from './api.js';
 import { ENDPOINTS } from './dialects.js';
-import { chatList, presetMenu, promptMenu } from './library.js';
 import { composer, enterSends, messageView } from './message.js';
-import { paramsForm } from './params.js';
-import { chooseModel, chosenModel, modelPicker } from './picker.js';
-import { side } from './side.js';
+import { chosenModel, modelPicker, paramsForm, side } from './side.js';
 
-const HANDED = 'lsw-play-draft';         // by the inspector
-const endpointKept = setting('play.endpoint', 'chat', (name) => ENDPOINTS.some(([known]) => known === name));
+const HANDED = 'lsw-play-draft';     // by the inspector
+const slim = { kind: 'quiet', class: 'slim' };
 
-function fresh(more) {
-	const at = Date.now() / 1000;
-	return { title: '', endpoint: endpointKept.peek(), params: {}, messages: [], ...more, id: newId(), createdAt: at,
-		updatedAt: at };
-}
+const withNewIds = (messages) => messages.map((one) => ({ ...one, id: newId() }));
+const fresh = ({ messages = [], ...more } = {}) => ({ title: '', endpoint: 'chat', params: {}, ...more, id: newId(),
+	messages: withNewIds(messages), updatedAt: Date.now() / 1000 });
 
-/** A text that this tab keeps until it is closed. With `text`: keeps that. '' where storage is blocked. */
+/** What this tab keeps; '' where storage is blocked. */
 function inTab(name, text) {
 	try {
 		if (text !== undefined) sessionStorage.setItem(name, text);
@@ -34,34 +32,17 @@ function inTab(name, text) {
 	}
 }
 
-/** {chat, text, files}: the last words of the user are for the composer; it is shown, never sent. */
-function readHanded() {
-	const { model, messages = [], params: { response_format: format, ...params } = {} } = JSON.parse(inTab(HANDED)
-		|| '{}');
-	const turns = messages.map(({ role, content }) => {
-		const parts = typeof content === 'string' ? [{ text: content }] : content || [];
-		return { id: newId(), role, text: parts.map(({ text }) => text).filter(Boolean).join('\n'),
-			files: parts.filter((part) => part.image_url).map(({ image_url: { url } }) => ({ kind: 'image', name: 'picture',
-				url })) };
-	});
-	const said = turns.filter(({ role }) => role !== 'system');
-	const { text, files } = said.at(-1)?.role === 'user' ? said.pop() : {};
-	const schema = format?.json_schema?.schema || (format?.type === 'json_object' && {});
-	return { text, files, chat: messages.length ? { model, messages: said,
-		system: turns.filter(({ role }) => role === 'system').map((turn) => turn.text).join('\n\n'),
-		params: schema ? { ...params, schema: JSON.stringify(schema) } : params } : {} };
-}
-
 export function panel() {
 	openChats();
 	const [picked, pick] = chosenModel('chat');
-	const id = computed(() => (route().page === 'play' && route().tab === 'chat' && route().id) || null);
-	const blank = signal(fresh());             // what is not yet a conversation
-	let handed = {};
+	const id = computed(() => (route().tab === 'chat' && route().id) || null);
+	const blank = signal(fresh());     // not yet a conversation
+	let words = {};     // for the composer
 	effect(() => {
 		if (id()) return;
-		handed = route().query.get('draft') ? readHanded() : {};
-		blank.set(fresh(handed.chat));
+		const { text, files, ...chat } = JSON.parse((route().query.get('draft') && inTab(HANDED)) || '{}');
+		words = { text, files };
+		blank.set(fresh(chat));
 	});
 	const current = computed(() => {
 		if (id()) return chatById(id());
@@ -76,12 +57,12 @@ export function panel() {
 	};
 	const shownId = computed(() => current()?.id);
 	return h('div', { class: 'play' },
-		side(() => `${current()?.model || 'No model'}: settings and conversations`,
-			() => shownId() && untracked(() => settingsOf(current, change, onModel)), chatList(id)),
+		side('Settings and conversations', () => shownId() && untracked(() => settingsOf(current, change, onModel)),
+			chatList(id)),
 		h('div', { class: 'play-main' },
 			() => notKept() && h('p', { class: 'notice warning' }, `Conversations are not kept: ${notKept()}`),
-			() => isReady() && !shownId() && h('p', { class: 'muted hello' }, 'This conversation is not in this browser.'),
-			() => shownId() && untracked(() => conversation(current, change, handed))));
+			() => isReady() && !shownId() && h('p', { class: 'muted' }, 'This conversation is not in this browser.'),
+			() => shownId() && untracked(() => conversation(current, change, words))));
 }
 
 /** Of one conversation: made anew when another one is shown. */
@@ -108,11 +89,14 @@ function conversation(current, change, { text, files }) {
 	};
 	const todo = {
 		isBusy: busy, edit: (message) => editing.set(message.id), retry: (message) => ask(upTo(message)),
-		retryWith: (message) => chooseModel(message.model, (model) => ask(upTo(message), { model })),
+		retryWith: (message) => {
+			const { close } = openDialog({ title: 'Retry with which model?', onClose: (model) => model && ask(upTo(message),
+				{ model }), body: () => modelPicker({ value: () => message.model, onchange: (model) => close(model) }) });
+		},
 		proceed: (message) => ask(upTo(message, 1), { into: message }),
 		branch: (message) => {
 			const made = fresh({ ...current.peek(), title: `${current.peek().title || 'Conversation'} (branch)`,
-				isPinned: false, messages: upTo(message, 1).map((one) => ({ ...one, id: newId() })) });
+				isPinned: false, messages: upTo(message, 1) });
 			putChat(made);
 			go(href('play', 'chat', made.id));
 		},
@@ -129,9 +113,7 @@ function conversation(current, change, { text, files }) {
 	const made = composer({ busy, text: text || inTab(writing), files, onInput: (words) => inTab(writing, words),
 		onStop: () => stop(current.peek().id), more: promptMenu((words) => made.fill(words)),
 		onSend: (value) => ask([...current.peek().messages, { id: newId(), role: 'user', ...value }]) });
-	return h('div', { class: 'stack chat' }, () => current()?.messages.length === 0 && h('p', { class: 'muted hello' },
-		'Nothing has been said yet.'),
-	log, h('div', { class: 'dock' }, made.element));
+	return h('div', { class: 'stack chat' }, log, h('div', { class: 'dock' }, made.element));
 
 	function editor(item) {
 		const message = item.peek();
@@ -165,20 +147,18 @@ function settingsOf(current, change, onModel) {
 	const fold = (title, about, ...inside) => h('details', null,
 		h('summary', null, title, h('span', { class: 'muted small' }, about)), h('div', { class: 'stack tight' }, inside));
 	return h('div', { class: 'stack' }, modelPicker({ value: of('model'), onchange: onModel }),
-		field('Endpoint', select(ENDPOINTS, { value: of('endpoint'),
-			onchange: (endpoint) => { endpointKept.set(endpoint); change({ endpoint }); } })),
+		field('Endpoint', select(ENDPOINTS, { value: of('endpoint'), onchange: (endpoint) => change({ endpoint }) })),
 		fold('System prompt', () => prompt() && ' set', system,
-			button('Keep for this model', { kind: 'quiet', class: 'slim', onclick: keep })),
+			button('Keep for this model', { ...slim, onclick: keep })),
 		fold('Parameters', () => ` ${Object.keys(params()).join(', ') || 'server defaults'}`,
 			presetMenu(params, setParams), paramsForm(params, setParams)),
-		field('Enter key', select([['', 'As usual for the device'], ['send', 'Sends'], ['break', 'Breaks the line']],
-			{ value: enterSends, onchange: enterSends.set })));
+		switchBox('Enter sends', enterSends));
 }
 
 /** Keeps the end of the log in sight for as long as the reader does not go elsewhere. */
 function followed(log) {
 	const main = document.getElementById('main');
-	let height = 0;         // of all, when it was last looked at
+	let height = 0;
 	const toEnd = () => main.scrollTo({ top: main.scrollHeight, behavior: 'instant' });
 	const observer = new ResizeObserver(() => {
 		if (log.firstChild && main.scrollTop + main.clientHeight > height - 40) toEnd();
@@ -187,4 +167,87 @@ function followed(log) {
 	observer.observe(log);
 	onCleanup(() => observer.disconnect());
 	return toEnd;
+}
+
+// --- prompts, presets, conversations
+
+/** fields: [[label, value, tag]] */
+function askFor(title, fields, onDone) {
+	const controls = fields.map(([, value, tag = 'input'], at) => h(tag, { value, required: !at, autofocus: !at }));
+	const { close } = openDialog({ title, onClose: (texts) => texts && onDone(...texts),
+		body: h('form', { class: 'stack', onsubmit: (event) => {
+			event.preventDefault();
+			close(controls.map(({ value }) => value.trim()));
+		} }, fields.map(([label], at) => field(label, controls[at])), button('OK', { kind: 'primary', type: 'submit' })) });
+}
+
+const deleted = (what, run) => toast(`${what} deleted`, { action: { label: 'Undo', run } });
+
+const entryMenu = (label, kind, props, onPicked, more) => menuButton(label, () => {
+	const all = library.peek().filter((entry) => entry.kind === kind);
+	return [...all.map((entry) => ({ label: entry.name, hint: entry.tags, run: () => onPicked(entry) })), ...more,
+		...all.map((entry) => ({ label: `Delete ${entry.name}`, danger: true, run: () => {
+			deleteEntry(entry.id);
+			deleted(entry.name, () => putEntry(entry));
+		} }))];
+}, props);
+
+const SLOT = /\{\{\s*([^{}]{1,60}?)\s*\}\}/g;
+
+const promptMenu = (onText) => entryMenu('Prompts', 'prompt', { kind: 'quiet' }, ({ name, text }) => {
+	const slots = [...new Set([...text.matchAll(SLOT)].map(([, slot]) => slot))];
+	if (!slots.length) onText(text);
+	else askFor(name, slots.map((slot) => [slot]), (...values) => onText(text.replace(SLOT,
+		(whole, slot) => values[slots.indexOf(slot)])));
+}, [{ label: 'New prompt', run: () => askFor('New prompt', [['Name'], ['Text; {{words}} are asked for', '', 'textarea'],
+	['Tags']], (name, text, tags) => putEntry({ kind: 'prompt', name, text, tags })) }]);
+
+const presetMenu = (params, onParams) => entryMenu('Presets', 'preset', { class: 'slim' },
+	(entry) => onParams(entry.params), [{ label: 'Server defaults', run: () => onParams({}) },
+		{ label: 'Save these as a preset', run: () => askFor('New preset', [['Name']],
+			(name) => putEntry({ kind: 'preset', name, params: params() })) }]);
+
+const titleOf = (chat) => chat.title || 'Conversation';
+
+function chatList(openId) {
+	const words = signal('');
+	const found = computed(() => {
+		const fits = matcher(words());
+		return chats().filter((chat) => !words() || fits([chat.title, ...chat.messages.map(({ text }) => text)].join(' ')))
+			.sort((a, b) => Boolean(b.isPinned) - Boolean(a.isPinned));
+	});
+	const list = each(h('ul', { class: 'chat-list', 'aria-label': 'Conversations' }), found, (chat) => chat.id,
+		(chat) => h('li', { class: 'row' }, h('a', { class: 'grow clip', href: href('play', 'chat', chat.peek().id),
+			'aria-current': () => openId() === chat().id && 'true' },
+		() => `${chat().isPinned ? '\u2605 ' : ''}${titleOf(chat())}`),
+		menuButton(() => `More about ${titleOf(chat())}`, () => menu(chat.peek()), { compact: true, icon: 'more' })));
+	const chooser = h('input', { type: 'file', accept: '.json', class: 'vh', tabindex: '-1',
+		'aria-label': 'File of conversations', onchange: async () => {
+			try {
+				toast(`Imported: ${importChats(await chooser.files[0].text())}`, { kind: 'ok' });
+			} catch (error) {
+				toastError(error, 'Not imported');
+			}
+			chooser.value = '';
+		} });
+	return h('section', { class: 'stack tight', 'aria-label': 'Conversations' },
+		h('div', { class: 'row' }, linkButton('New chat', href('play', 'chat'), { icon: 'plus' }), chooser,
+			button('Export', { ...slim, onclick: async () =>
+				download('conversations.json', await exportChats(), 'application/json') }),
+			button('Import', { ...slim, onclick: () => chooser.click() })),
+		searchBox({ label: 'Search conversations', value: words, oninput: words.set }), list);
+
+	function menu(chat) {
+		const { id, isPinned } = chat;
+		return [
+			{ label: 'Rename', run: () => askFor('Rename', [['Name', chat.title]], (title) => changeChat(id, { title })) },
+			{ label: isPinned ? 'Unpin' : 'Pin', run: () => changeChat(id, { isPinned: !isPinned }) },
+			{ label: 'Export as Markdown', run: () => download(`${titleOf(chat)}.md`, asMarkdown(chat)) },
+			{ label: 'Delete', danger: true, run: () => {
+				stop(id);
+				deleteChat(id);
+				if (openId() === id) go(href('play', 'chat'));
+				deleted('Conversation', () => putChat(chat));
+			} }];
+	}
 }

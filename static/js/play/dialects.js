@@ -1,17 +1,17 @@
 // The three ways to ask for a chat: how a request is written, and what the events of its answer mean. Pure.
 import { ApiError } from '../core/net.js';
 
-const asText = (text) => ({ type: 'text', text });
-const asAudio = (input_audio) => ({ type: 'input_audio', input_audio });
+const text = (words) => ({ type: 'text', text: words });
+const audio = (url) => ({ type: 'input_audio', input_audio: { data: url.split(',')[1],
+	format: /^data:audio.(mp3|mpeg)/.test(url) ? 'mp3' : 'wav' } });
 const type = 'json_schema';
-// `format` gets the schema, and what asks for JSON of any kind when the schema is empty.
 const DIALECTS = {
-	chat: { label: 'OpenAI chat', path: 'v1/chat/completions', text: asText, audio: asAudio,
+	chat: { label: 'OpenAI chat', path: 'chat/completions', text, audio,
 		image: (url) => ({ type: 'image_url', image_url: { url } }),
 		body: (system, messages) => ({ stream_options: { include_usage: true },
 			messages: system ? [{ role: 'system', content: system }, ...messages] : messages }),
-		format: (schema, any) => ({ response_format: any || { type, json_schema: { name: 'answer', schema } } }) },
-	messages: { label: 'Anthropic messages', path: 'v1/messages', names: { stop: 'stop_sequences' }, text: asText,
+		format: (schema) => ({ response_format: { type, json_schema: { name: 'answer', schema } } }) },
+	messages: { label: 'Anthropic messages', path: 'messages', names: { stop: 'stop_sequences' }, text,
 		audio: () => { throw new ApiError('Anthropic messages take no audio: choose another endpoint.'); },
 		image: (url) => {
 			const [, media_type, , data] = url.split(/[:;,]/);
@@ -19,33 +19,25 @@ const DIALECTS = {
 		},
 		body: (system, messages) => ({ system: system || undefined, messages }),
 		format: (schema) => ({ output_config: { format: { type, schema } } }) },
-	responses: { label: 'OpenAI Responses', path: 'v1/responses', names: { max_tokens: 'max_output_tokens' },
-		text: (text, role) => ({ type: role === 'assistant' ? 'output_text' : 'input_text', text }), audio: asAudio,
-		image: (image_url) => ({ type: 'input_image', image_url }),
+	responses: { label: 'OpenAI Responses', path: 'responses', names: { max_tokens: 'max_output_tokens' }, audio,
+		text: (words) => ({ type: 'input_text', text: words }), image: (image_url) => ({ type: 'input_image', image_url }),
 		body: (system, input) => ({ instructions: system || undefined, input }),
-		format: (schema, any) => ({ text: { format: any || { type, name: 'answer', schema } } }) },
+		format: (schema) => ({ text: { format: { type, name: 'answer', schema } } }) },
 };
 /** [name, label] */
 export const ENDPOINTS = Object.entries(DIALECTS).map(([name, { label }]) => [name, label]);
 
-/**
- * [path, body]. `messages`: [{role, text, images: [data URL], audio: [{data, format}]}]. What is not in `params` is not
- * sent.
- */
+/** [path, body]. `messages`: [{role, text, files: [{kind, url}]}]; `params.schema` is text. */
 export function requestOf({ endpoint = 'chat', model, system, messages, params: { schema, ...params } = {} }) {
 	const { path, names = {}, body, format, ...as } = DIALECTS[endpoint];
-	const said = messages.map(({ role, text, images = [], audio = [] }) => {
-		const parts = [...images.map(as.image), ...audio.map(as.audio), ...(text ? [as.text(text, role)] : [])];
-		return { role, content: endpoint !== 'responses' && parts.length === 1 && text ? text : parts };
-	});
-	const shape = schema && JSON.parse(schema);
-	return [path, { model, stream: true, ...body(system, said),
+	const said = messages.map(({ role, text: words, files = [] }) => ({ role, content: files.length
+		? [...files.map(({ kind, url }) => as[kind](url)), ...(words ? [as.text(words)] : [])] : words }));
+	return [`v1/${path}`, { model, stream: true, ...body(system, said),
 		...Object.fromEntries(Object.entries(params).map(([name, value]) => [names[name] || name, value])),
-		...(shape && format(shape, Object.keys(shape).length ? null : { type: 'json_object' })) }];
+		...(schema && format(JSON.parse(schema))) }];
 }
 
-export const newAnswer = () => ({ text: '', reasoning: '', calls: [], finish: '', model: '', pieces: 0,
-	loading: '' });
+export const newAnswer = () => ({ text: '', reasoning: '', calls: [], finish: '', model: '', pieces: 0, loading: '' });
 
 /** Takes one event into the answer; true when there is more to show. An error event is thrown. */
 export function absorb(answer, event) {
@@ -56,49 +48,48 @@ export function absorb(answer, event) {
 	answer.model = event.model || whole.model || answer.model;
 	answer.timings = event.timings || answer.timings;
 	if (event.usage || whole.usage) answer.usage = { ...answer.usage, ...whole.usage, ...event.usage };
-	for (const { index, message, delta = message || {}, finish_reason: finish } of event.choices || []) {
-		if (index) continue;           // nobody here asks for several
-		think(answer, delta.reasoning_content ?? delta.reasoning);
-		say(answer, delta.content);
-		for (const call of delta.tool_calls || []) {
-			addCall(answer, call.index ?? call.id, call.function?.arguments, call.function?.name);
-		}
-		answer.finish = finish || answer.finish;
+	// Of several choices the first; what has none is llama.cpp's own completion.
+	const choice = (event.choices || (event.type ? [] : [event])).find(({ index }) => !index) || {};
+	const { message, text: words = choice.content, delta = message || { content: words } } = choice;
+	think(answer, delta.reasoning_content ?? delta.reasoning);
+	say(answer, delta.content);
+	for (const { index, id, function: called = {} } of delta.tool_calls || []) {
+		addCall(answer, index ?? id, called.arguments, called.name);
 	}
 	if (typeof event.type === 'string') absorbTyped(answer, event);
-	answer.finish = event.delta?.stop_reason || whole.incomplete_details?.reason
+	answer.finish = choice.finish_reason || event.delta?.stop_reason || whole.incomplete_details?.reason
 		|| (/complete/.test(event.type) && whole.status) || answer.finish;
 	return answer.pieces !== before;
 }
 
 // What streams of Anthropic messages and of Responses are made of.
-function absorbTyped(answer, { type, delta, item, output_index, index = output_index, content_block: block = item }) {
-	if (/(start|added)$/.test(type) && block?.name) {
-		addCall(answer, index, '', block.name);
-	} else if (type === 'content_block_delta') {
+function absorbTyped(answer, { type: kind, delta, item, output_index, index = output_index, content_block = item }) {
+	if (/(start|added)$/.test(kind) && content_block?.name) {
+		addCall(answer, index, '', content_block.name);
+	} else if (kind === 'content_block_delta') {
 		think(answer, delta.thinking);
 		say(answer, delta.text);
 		if (delta.partial_json) addCall(answer, index, delta.partial_json);
-	} else if (/^response.*delta$/.test(type)) {
-		if (type.includes('reasoning')) think(answer, delta);
-		else if (type.includes('arguments')) addCall(answer, index, delta);
-		else if (/text|refusal/.test(type)) say(answer, delta);
+	} else if (/^response.*delta$/.test(kind)) {
+		if (kind.includes('reasoning')) think(answer, delta);
+		else if (kind.includes('arguments')) addCall(answer, index, delta);
+		else if (/text|refusal/.test(kind)) say(answer, delta);
 	}
 }
 
-function say(answer, text, field = 'text') {
-	if (typeof text !== 'string' || !text) return;
-	answer[field] += text;
+function say(answer, words, field = 'text') {
+	if (typeof words !== 'string' || !words) return;
+	answer[field] += words;
 	answer.pieces += 1;
 }
 
 // A server that tells about loading does it as reasoning between two heavy lines: that is not the model speaking.
-function think(answer, text) {
-	if (!answer.loading && (answer.pieces || !/^\u2501/.test(text))) {
-		say(answer, text, 'reasoning');
+function think(answer, words) {
+	if (!answer.loading && (answer.pieces || !/^\u2501/.test(words))) {
+		say(answer, words, 'reasoning');
 		return;
 	}
-	answer.loading += text || '';
+	answer.loading += words || '';
 	if (/\n\u2501{3,}\s*$/.test(answer.loading)) answer.loading = '';
 }
 
@@ -110,15 +101,14 @@ function addCall(answer, key, args, name) {
 	answer.pieces += 1;
 }
 
-/** {prompt, cached, output, promptSpeed, speed} as far as the server told; null where it did not. */
-export function toldBy({ usage: from = {}, timings: times = {} }) {
+/** As far as the server told; null where it did not. */
+export function toldBy({ usage = {}, timings = {} }) {
 	const know = (...values) => values.find(Number.isFinite) ?? null;
-	const cached = from.cache_read_input_tokens;
-	return {
-		cached: know(from.prompt_tokens_details?.cached_tokens, from.input_tokens_details?.cached_tokens, cached,
-			times.cache_n),
+	const cached = usage.cache_read_input_tokens;
+	const details = usage.prompt_tokens_details || usage.input_tokens_details;
+	return { cached: know(details?.cached_tokens, cached, timings.cache_n),
 		// Anthropic counts cached tokens apart, everybody else among the prompt's.
-		prompt: know(from.prompt_tokens, from.input_tokens + (cached || 0), times.prompt_n + (times.cache_n || 0)),
-		output: know(from.completion_tokens, from.output_tokens, times.predicted_n),
-		promptSpeed: know(times.prompt_per_second), speed: know(times.predicted_per_second) };
+		prompt: know(usage.prompt_tokens, usage.input_tokens + (cached || 0), timings.prompt_n + (timings.cache_n || 0)),
+		output: know(usage.completion_tokens, usage.output_tokens, timings.predicted_n),
+		promptSpeed: know(timings.prompt_per_second), speed: know(timings.predicted_per_second) };
 }

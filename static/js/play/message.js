@@ -1,45 +1,43 @@
-// One turn: how it is written, what was said, and what can be done with it. While an answer comes in only its end is
-// touched.
+// One turn: how it is written, what was said, and what can be done with it.
 import { h, icon } from '../core/dom.js';
-import { bytes, clock, duration, num, since, speed } from '../core/format.js';
+import { bytes, clock, duration, num, speed, tick } from '../core/format.js';
 import { setting } from '../core/persist.js';
 import { effect, onCleanup, signal } from '../core/signal.js';
 import { modelById } from '../state/models.js';
 import { live } from '../state/requests.js';
 import { growing } from '../text/render.js';
-import { meter } from '../ui/bars.js';
 import { menuButton } from '../ui/menu.js';
-import { button, copyButton, iconButton, inlineError } from '../ui/parts.js';
-import { runOf, statsOf } from './api.js';
+import { button, copyButton, facts, iconButton, inlineError } from '../ui/parts.js';
+import { runOf } from './api.js';
 
 const small = (...inside) => h('p', { class: 'muted small' }, inside);
+const verbatim = (text) => h('pre', { class: 'well wrap', tabindex: '0' }, text);
 
-/** `item`: signal of the message; `todo`: {retry, retryWith, edit, proceed, branch, remove} taking it, and isBusy. */
+/** `todo`: {retry, retryWith, edit, proceed, branch, remove}, taking the message, and isBusy. */
 export function messageView(item, todo) {
 	const { id, role } = item.peek();
 	const isUser = role === 'user';
 	const run = () => runOf(id);
-	const body = isUser ? { element: h('div', { class: 'stack' }, () => fileChips(item().files),
-		h('div', { class: 'said' }, () => item().text)) } : answerBody(item, run);
-	return h('article', { class: 'stack turn', 'data-role': role, 'data-message': id,
-		'aria-label': isUser ? 'You' : 'Answer', 'data-state': () => (run() ? 'running' : stateOf(item())) },
-	h('header', { class: 'row' }, h('strong', null, () => (isUser ? 'You' : item().model)),
+	const body = isUser ? { element: [() => fileChips(item().files), h('div', { class: 'said' }, () => item().text)] }
+		: answerBody(item, run);
+	return h('article', { class: 'stack turn', 'data-role': role,
+		'data-state': () => (run() ? 'running' : stateOf(item())) },
+	h('header', { class: 'row' }, h('strong', null, () => (isUser ? 'You' : item().model || 'Answer')),
 		() => item().served && item().served !== item().model && small(`answered by ${item().served}`)),
 	body.element, () => !run() && actions(item, body, todo));
 }
 
 const stateOf = ({ state = 'done' }) => (state === 'running' ? 'stopped' : state);
 
-/** Files with their pictures; `extra(file)`: what stands behind the name. */
-const fileChips = (files, extra = () => null) => files?.length > 0 && h('ul', { class: 'row chips' },
+const fileChips = (files, onRemove) => files?.length > 0 && h('ul', { class: 'row chips' },
 	files.map((file) => h('li', { class: 'row file' }, thumb(file), h('span', { class: 'clip' }, file.name),
-		extra(file))));
+		onRemove && iconButton('close', `Remove ${file.name}`, { onclick: () => onRemove(file) }))));
 
 function thumb({ kind, name, url, blob }) {
 	const src = url || (kind === 'image' && URL.createObjectURL(blob));
-	// Later: a picture that is shown anew at this moment may still be reading from it.
+	// Later: another picture may still be reading from it.
 	if (src && !url) onCleanup(() => setTimeout(() => URL.revokeObjectURL(src), 1000));
-	// Only what we hold ourselves is shown: an address would tell its owner who reads this.
+	// An address would tell its owner who reads this.
 	return /^(blob|data):/.test(src) ? h('img', { src, alt: name, class: 'thumb' })
 		: icon(kind === 'audio' ? 'sound' : 'attach');
 }
@@ -56,74 +54,58 @@ export function answerBody(item, run) {
 	};
 	effect(() => {
 		const isEnd = !run();
-		if (isEnd && item().state === 'running' && shown) return;        // the list brings what it ended as in a moment
+		if (isEnd && item().state === 'running' && shown) return;     // its end is on the way
 		if (now().text !== shown) view.update(shown = now().text);
 		if (isEnd) view.finish();
 	});
-	const thinking = () => {
-		const { reasoning = '', text: said, stats = run() && statsOf(run()) } = now();
-		return `${run() && !said ? 'Thinking' : 'Thought'}${stats?.thoughtMs ? ` for ${duration(stats.thoughtMs)}` : ''}, ${
-			num(reasoning.length)} characters`;
-	};
+	const thought = () => now().reasoning || '';
 	const element = h('div', { class: 'stack answer' },
-		h('details', { class: 'thought', hidden: () => !now().reasoning }, h('summary', null, thinking),
-			h('div', { class: 'said muted' }, () => now().reasoning)),
-		h('div', { hidden: isRaw }, text),
-		() => isRaw() && h('pre', { class: 'well wrap raw', tabindex: '0' }, item().text),
-		() => (run() ? waiting(run()) : ending(item())));
+		h('details', { class: 'thought', hidden: () => !thought() }, h('summary', null,
+			() => `${run() && !now().text ? 'Thinking' : 'Thought'}, ${num(thought().length)} characters`),
+		h('div', { class: 'said muted' }, thought)),
+		h('div', { hidden: isRaw }, text), () => isRaw() && verbatim(item().text),
+		() => (run() ? small(waiting(run())) : ending(item())));
 	return { element, isRaw, shown: () => text.innerText };
 }
 
-// Before the first word there is something to tell: the place in the queue, the loading.
-const waiting = (run) => h('p', { class: 'muted small', role: 'status' }, () => {
-	run.changed();
-	const { text, calls, pieces } = run.answer;
-	if (pieces) return `${text || calls.length ? 'Writing' : 'Thinking'}, ${num(pieces)} tokens est.`;
-	const { phase, position } = live().find((each) => each.session === run.session) || {};
-	const where = { prompt: 'Reading the prompt', queued: `Queued${position ? `, place ${position}` : ''}`,
-		loading: 'Loading the model' }[phase] || 'Sent';
-	return `${where}, ${clock(since(run.startedAt))}`;
-});
-
-function ending(message) {
-	const { calls = [], error, stats } = message;
-	return [calls.map(({ name, args }) => h('details', { class: 'call' }, h('summary', null, `Calls ${name || 'a tool'}`),
-		h('pre', { class: 'well wrap', tabindex: '0' }, args))),
-	stateOf(message) === 'stopped' && small(icon('stop'), ' Stopped: this is what came in.'),
-	error && inlineError(error), stats?.ttft && statsLine(stats, message)];
+function waiting({ answer, changed, session, sentAt }) {
+	changed();
+	tick();
+	if (answer.pieces) return `Writing, ${num(answer.pieces)} tokens est.`;
+	const { phase = 'sent', position = '' } = live().find((each) => each.session === session) || {};
+	return `Waiting ${clock(performance.now() - sentAt)}, ${phase} ${position}`;
 }
 
-function statsLine({ ttft, prompt, output, cached, promptSpeed, guessed = [], ...stats }, { model, served }) {
+const ending = (message) => [
+	message.calls?.map(({ name, args }) => h('details', { class: 'call' }, h('summary', null, `Calls ${name || 'a tool'}`),
+		verbatim(args))),
+	stateOf(message) === 'stopped' && small(icon('stop'), ' Stopped: this is what came in.'),
+	message.error && inlineError(message.error), message.stats?.ttft && statsLine(message)];
+
+function statsLine({ model, served, stats }) {
+	const { ttft, prompt, output, cached, promptSpeed, guessed = [] } = stats;
 	const est = (name) => (guessed.includes(name) ? ' est.' : '');
-	const context = (modelById(model) || modelById(served))?.capabilities?.context;
-	const used = prompt + output;
-	const pairs = [['First token', duration(ttft)], ['Speed', speed(stats.speed) + est('speed')],
+	const max = (modelById(model) || modelById(served))?.capabilities?.context;
+	return facts([['First token', duration(ttft)], ['Speed', speed(stats.speed) + est('speed')],
 		['Tokens', num(output) + est('output')], ['Prompt', num(prompt) + (cached ? `, ${num(cached)} cached` : '')
-			+ (promptSpeed ? ` at ${speed(promptSpeed)}` : '')], ['Finish', stats.finish || 'unknown']];
-	return h('div', { class: 'row stats' }, h('ul', { class: 'row small num' },
-		pairs.map(([term, value]) => h('li', null, h('span', { class: 'muted' }, `${term} `), value))),
-	context && prompt && meter({ value: () => used, max: () => context, label: 'Context',
-		text: () => `${num(used)} of ${num(context)}` }));
+			+ (promptSpeed ? ` at ${speed(promptSpeed)}` : '')], ['Finish', stats.finish || 'unknown'],
+		max && prompt && ['Context', [h('meter', { max, value: prompt + output, 'aria-label': 'Context' }),
+			` ${num(prompt + output)} of ${num(max)}`]]], { class: 'stats small num' });
 }
 
 function actions(item, body, todo) {
-	const { role, text, state } = item();
+	const { role, text } = item();
 	const slim = { kind: 'quiet', class: 'slim' };
-	const to = (name) => () => todo[name](item.peek());
-	const main = (label, name, kind = 'quiet') => button(label, { ...slim, kind, disabled: todo.isBusy,
-		onclick: to(name) });
-	const common = [{ label: 'Branch from here', run: to('branch') },
-		{ label: 'Delete', danger: true, run: to('remove') }];
-	if (role === 'user') {
-		return h('footer', { class: 'row' }, main('Edit', 'edit'), copyButton(text, 'Copy', slim),
-			menuButton('More', () => common, slim));
-	}
-	return h('footer', { class: 'row' }, main('Retry', 'retry', state === 'error' ? 'plain' : 'quiet'),
-		text && [copyButton(body.shown, 'Copy', slim), copyButton(text, 'Copy Markdown', slim)],
-		menuButton('More', () => [{ label: 'Retry with another model', run: to('retryWith') },
-			{ label: 'Continue', disabled: !text, run: to('proceed') },
-			{ label: 'Show as it was written', checked: body.isRaw.peek(), run: () => body.isRaw.update((is) => !is) },
-			{ label: 'Edit', run: to('edit') }, ...common], slim));
+	const to = (label, name, more) => ({ label, run: () => todo[name](item.peek()), ...more });
+	const isUser = role === 'user';
+	const edit = to('Edit', 'edit');
+	const first = isUser ? edit : to('Retry', 'retry');
+	return h('footer', { class: 'row' }, button(first.label, { ...slim, disabled: todo.isBusy, onclick: first.run }),
+		text && copyButton(body.shown || text, 'Copy', slim), text && !isUser && copyButton(text, 'Copy Markdown', slim),
+		menuButton('More', () => [...(isUser ? [] : [to('Retry with another model', 'retryWith'),
+			to('Continue', 'proceed', { disabled: !text }), edit, { label: 'Show as it was written',
+				checked: body.isRaw.peek(), run: () => body.isRaw.update((is) => !is) }]), to('Branch from here', 'branch'),
+		to('Delete', 'remove', { danger: true })], slim));
 }
 
 // --- writing: text, and files by paste, drop or choice
@@ -131,11 +113,9 @@ function actions(item, body, todo) {
 const MAX_IMAGES = 5;
 const MAX_BYTES = 20 * 1024 * 1024;
 const MAX_TEXT = 200 * 1024;
-/** '' leaves it to the pointer: on a touch screen Enter breaks the line. */
-export const enterSends = setting('play.enter', '', (value) => ['', 'send', 'break'].includes(value));
-const sends = () => (enterSends.peek() || (matchMedia('(pointer: coarse)').matches ? 'break' : 'send')) === 'send';
+export const enterSends = setting('play.enterSends', !matchMedia('(pointer: coarse)').matches);
 
-/** onSend({text, files}). `busy`: () => an answer is coming in; onStop ends it. `fill(text)` replaces the text. */
+/** onSend({text, files}); `busy`: () => an answer is coming in, which onStop ends. */
 export function composer({ onSend, onStop, busy = () => false, text: first = '', files: present = [],
 	label = 'Message', sendLabel = 'Send', more, onInput = () => {} }) {
 	const files = signal(present);
@@ -146,8 +126,7 @@ export function composer({ onSend, onStop, busy = () => false, text: first = '',
 		'aria-label': 'Files to attach', onchange: () => { add([...chooser.files]); chooser.value = ''; } });
 	const element = h('form', { class: 'stack composer', onsubmit: submit,
 		ondragover: (event) => event.preventDefault(), ondrop: (event) => take(event, event.dataTransfer) },
-	() => fileChips(files(), (file) => iconButton('close', `Remove ${file.name}`,
-		{ onclick: () => files.update((all) => all.filter((one) => one !== file)) })),
+	() => fileChips(files(), (file) => files.update((all) => all.filter((one) => one !== file))),
 	h('p', { class: 'error-text', role: 'alert', hidden: () => !trouble() }, trouble), text,
 	h('div', { class: 'row' }, button('Attach', { icon: 'attach', kind: 'quiet', onclick: () => chooser.click() }),
 		chooser, more, h('div', { class: 'row end' }, () => (busy()
@@ -163,7 +142,7 @@ export function composer({ onSend, onStop, busy = () => false, text: first = '',
 	function onKey(event) {
 		// A key that ends a composition is no Enter of ours; some browsers only say so by its old code.
 		if (event.key !== 'Enter' || event.isComposing || event.keyCode === 229 || event.shiftKey) return;
-		if (event.ctrlKey || event.metaKey || sends()) submit(event);
+		if (event.ctrlKey || event.metaKey || enterSends.peek()) submit(event);
 	}
 
 	function submit(event) {

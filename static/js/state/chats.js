@@ -1,8 +1,6 @@
-// Conversations, and the library of prompts and presets: in IndexedDB, for attachments are too large for anything else.
-//
-// A chat is {id, title, isPinned, createdAt, updatedAt, model, endpoint, system, params, messages}; a message {id,
-// role, text, files, …}; a file {kind: 'image' | 'audio' | 'text', name, blob | text | url}. All are replaced, never
-// changed.
+// Conversations, prompts and presets, in IndexedDB: attachments are large.
+// A chat is {id, title, isPinned, updatedAt, model, endpoint, system, params, messages}; a message {id, role, text,
+// files, …}; a file {kind: 'image' | 'audio' | 'text', name, blob | text | url}. All are replaced, never changed.
 import { signal } from '../core/signal.js';
 
 const FORMAT = 'llamaswap-chats';
@@ -20,16 +18,15 @@ let database = null;
 let isOpened = false;
 
 /** Random; crypto.randomUUID does not exist on plain http. */
-export const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(8)),
-	(n) => n.toString(16).padStart(2, '0')).join('');
+export const newId = () => crypto.getRandomValues(new Uint32Array(2)).join('-');
 
-const finished = (request) => new Promise((resolve, reject) => {
-	request.onsuccess = () => resolve(request.result);
+const finished = (request, event = 'onsuccess') => new Promise((resolve, reject) => {
+	request[event] = () => resolve(request.result);
 	request.onerror = () => reject(request.error);
 });
 const byDate = (all) => all.sort((a, b) => (b.updatedAt || 0) - (a.updatedAt || 0));
 
-/** Reads what is kept, once. Where the browser refuses, the lists work and last as long as the page. */
+/** Where the browser refuses, the lists last as long as the page. */
 export async function openChats() {
 	if (isOpened) return;
 	isOpened = true;
@@ -55,8 +52,9 @@ function keep(name, id, value) {
 	if (!database) return;
 	try {
 		const writing = database.transaction(name, 'readwrite');
-		if (value) writing.objectStore(name).put(value);
-		else writing.objectStore(name).delete(id);
+		const store = writing.objectStore(name);
+		if (value) store.put(value);
+		else store.delete(id);
 		writing.onabort = () => notKept.set(writing.error.message);
 		writing.oncomplete = () => notKept.set('');
 	} catch (error) {
@@ -67,10 +65,10 @@ function keep(name, id, value) {
 export const chatById = (id) => chats().find((chat) => chat.id === id);
 export const putChat = (chat) => keep('chats', chat.id, chat);
 export const deleteChat = (id) => keep('chats', id);
-export const putEntry = ({ id = newId(), ...entry }) => keep('library', id, { tags: [], ...entry, id });
+export const putEntry = ({ id = newId(), ...entry }) => keep('library', id, { ...entry, id });
 export const deleteEntry = (id) => keep('library', id);
 
-/** Changes some of a chat that may have been deleted meanwhile. */
+/** Of a chat that may have been deleted meanwhile. */
 export function changeChat(id, change) {
 	const chat = chats.peek().find((each) => each.id === id);
 	const some = typeof change === 'function' ? chat && change(chat) : change;
@@ -79,14 +77,10 @@ export function changeChat(id, change) {
 
 // --- export and import
 
-export async function asDataUrl(blob) {
+export function asDataUrl(blob) {
 	const reader = new FileReader();
 	reader.readAsDataURL(blob);
-	await new Promise((resolve, reject) => {
-		reader.onload = resolve;
-		reader.onerror = () => reject(reader.error);
-	});
-	return reader.result;
+	return finished(reader, 'onload');
 }
 
 function asBlob(url) {
@@ -94,46 +88,37 @@ function asBlob(url) {
 	return new Blob([Uint8Array.from(atob(data), (char) => char.charCodeAt(0))], { type });
 }
 
-export async function exportChats(list) {
-	const all = (items = [], change) => Promise.all(items.map(change));
-	const packed = await all(list, async (chat) => ({ ...chat, messages: await all(chat.messages,
-		async (message) => ({ ...message, files: await all(message.files,
-			async ({ blob, ...file }) => (blob ? { ...file, data: await asDataUrl(blob) } : file)) })) }));
-	return JSON.stringify({ format: FORMAT, version: 1, chats: packed, library: library.peek() }, null, 1);
+export async function exportChats() {
+	const urls = new Map();
+	for (const { blob } of chats.peek().flatMap((chat) => chat.messages).flatMap(({ files = [] }) => files)) {
+		if (blob) urls.set(blob, await asDataUrl(blob));
+	}
+	return JSON.stringify({ format: FORMAT, chats: chats.peek(), library: library.peek() },
+		(key, value) => urls.get(value) ?? value, 1);
 }
 
-/** How many conversations came; throws a reason and changes nothing when the file is not one of ours. */
+/** How many conversations came; throws a reason when the file is not one of ours. */
 export function importChats(text) {
-	const because = (reason, run) => {
-		try {
-			return run();
-		} catch {
-			throw new TypeError(reason);
-		}
-	};
-	const found = because('it is not JSON', () => JSON.parse(text));
-	if (found?.format !== FORMAT) throw new TypeError('it is no export of these conversations');
-	if (found.version !== 1) throw new TypeError('it comes from another version');
-	const ready = found.chats.map((chat, at) => because(`conversation ${at + 1} is damaged`, () => checked(chat)));
-	for (const entry of found.library || []) {
-		if (typeof entry?.name === 'string' && ['prompt', 'preset', 'system'].includes(entry.kind)) putEntry(entry);
-	}
+	const found = JSON.parse(text);
+	if (found?.format !== FORMAT) throw new TypeError('it is no export of conversations');
+	const ready = found.chats.map(checked);
+	found.library?.filter(({ kind, name }) => areTexts(kind, name)).forEach(putEntry);
 	ready.forEach(putChat);
 	return ready.length;
 }
 
-function checked({ id, ...chat }) {
-	const isNew = /^[\w-]{1,40}$/.test(id) && !chats.peek().some((each) => each.id === id);
-	const messages = chat.messages.map((message) => {
-		if (!/^(user|assistant)$/.test(message.role) || typeof message.text !== 'string') throw new TypeError();
-		return { ...message, id: String(message.id || newId()),
-			files: (message.files || []).map(({ data, ...file }) => (data ? { ...file, blob: asBlob(data) } : file)) };
-	});
-	return { endpoint: 'chat', params: {}, updatedAt: Date.now() / 1000, ...chat, title: String(chat.title || ''),
-		messages, id: isNew ? id : newId() };
+const areTexts = (...values) => values.every((value) => typeof value === 'string');
+
+function checked({ id, title = '', messages = [{}], ...chat }) {
+	if (!areTexts(id, title, ...messages.flatMap((message) => [message.id, message.role, message.text]))) {
+		throw new TypeError('a conversation in it is damaged');
+	}
+	return { endpoint: 'chat', params: {}, ...chat, title, id: chats.peek().some((each) => each.id === id) ? newId() : id,
+		messages: messages.map((message) => ({ ...message, files: message.files?.map(({ blob, ...file }) =>
+			(blob ? { ...file, blob: asBlob(blob) } : file)) })) };
 }
 
 export const asMarkdown = ({ title, system, messages }) => [`# ${title || 'Conversation'}`,
 	system && `> ${system.replaceAll('\n', '\n> ')}`,
-	...messages.flatMap(({ role, model, files = [], text }) => [`## ${role === 'user' ? 'You' : model}`,
+	...messages.flatMap(({ role, model, files = [], text }) => [`## ${role === 'user' ? 'You' : model || 'Answer'}`,
 		...files.map((file) => `*Attached: ${file.name}*`), text])].filter(Boolean).join('\n\n');

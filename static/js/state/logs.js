@@ -3,30 +3,28 @@ import { num } from '../core/format.js';
 
 const MOST_LINES = 10000;
 const MOST_CHARS = 4e6;
+const HELD_TIMES = 5;         // so many more while somebody reads
 const MOST_OPEN = 65536;
-const HELD_TIMES = 5;
 const HISTORY_MS = 500;       // what comes so soon was written some time before
 const SLICE_MS = 5;
 
 export const LEVELS = ['error', 'warn', 'info', 'debug', 'other'];
 const LETTER = /^[\d.:\s]*(?:(E)|(W)|(I)|(D))\s/;
 const WORD = /\b(?:(fatal|critical|panic|err(?:or)?)|(warn(?:ing)?)|(info|notice)|(debug|trace))\b/i;
-const CONTROL = '[\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f]';
-const HAS_CONTROL = new RegExp(CONTROL);
-/** Terminal codes. Of colours the second group is m, the first has the numbers. */
-export const CODES = new RegExp('\\u001b(?:\\[([0-?]*)[ -/]*([@-~]|$)|\\][^\\u0007\\u001b]*(?:\\u0007|\\u001b\\\\)?'
-	+ `|[()][0-2AB]|[=>78])?|${CONTROL}`, 'g');
+/** Terminal codes. Of colours the second group is m, the first the numbers. */
+export const CODES = new RegExp('\\x1b(?:\\[([0-?]*)[ -/]*([@-~]|$)|\\][^\\x07\\x1b]*(?:\\x07|\\x1b\\\\)?|[()][0-2AB]'
+	+ '|[=>78])?|[\\0-\\x08\\x0b-\\x1f\\x7f-\\x9f]', 'g');
 
 /** Of what a progress bar wrote over itself. */
-export const lastWritten = (text) => text.replace(/\r+$/, '').replace(/^.*\r/s, '');
-export const plain = (text) => (HAS_CONTROL.test(text) ? lastWritten(text).replace(CODES, '') : text);
+export const lastWritten = (text) => text.replace(/\r+$/, '').split('\r').at(-1);
+export const plain = (text) => lastWritten(text).replace(CODES, '');
 
 function levelOf(text) {
 	const found = LETTER.exec(text) || WORD.exec(text.slice(0, 160));
 	return LEVELS.at(found ? found.findIndex((group, i) => i && group) - 1 : -1);
 }
 
-/** The place of the first that is not less, in ascending numbers. */
+/** The place of the first that is not less. */
 export function lowerBound(numbers, wanted) {
 	let [low, high] = [0, numbers.length];
 	while (low < high) {
@@ -38,11 +36,11 @@ export function lowerBound(numbers, wanted) {
 }
 
 export class LineRing {
-	first = 0;              // the number of the oldest
-	lines = [];             // {text, at: when it reached this page, 0: before, isMark: not of the log}
+	first = 0;          // the number of the oldest
+	lines = [];         // {text, at: when it came, 0: before this page, isMark: not of the log}
 	chars = 0;
-	open = null;            // the newest line, if it goes on
-	isHeld = false;         // somebody is reading
+	isOpen = false;     // the newest goes on
+	isHeld = false;     // somebody is reading
 	startedAt = Date.now();
 
 	get end() { return this.first + this.lines.length; }
@@ -50,76 +48,66 @@ export class LineRing {
 	at(number) { return this.lines[number - this.first]; }
 
 	clear() {
-		Object.assign(this, { first: this.end, lines: [], chars: 0, open: null, startedAt: Date.now() });
+		Object.assign(this, { first: this.end, lines: [], chars: 0, isOpen: false, startedAt: Date.now() });
 	}
 
-	/** Takes an event of a log topic. */
+	/** An event of a log topic. */
 	push({ text, reset, gap }) {
 		if (reset) this.clear();
-		if (gap) this.open = null;
-		const all = (gap ? `… ${num(gap)} line${gap > 1 ? 's' : ''} skipped by the server …\n` : '') + text;
-		if (!all) return;
-		const { lines } = this;
-		const parts = all.split('\n');
-		const isOpen = parts.at(-1) !== '';
-		if (!isOpen) parts.pop();
-		if (this.open) this.open.text += parts.shift();
-		const at = Date.now() - this.startedAt < HISTORY_MS ? 0 : Date.now();
-		lines.push(...parts.map((part, i) => ({ text: part, at, isMark: gap > 0 && !i })));
-		this.open = isOpen && lines.at(-1).text.length < MOST_OPEN ? lines.at(-1) : null;
-		this.chars += all.length;
+		const parts = text.split('\n');
+		if (gap) parts.unshift(`… ${num(gap)} line${gap > 1 ? 's' : ''} skipped by the server …`);
+		else if (this.isOpen) parts[0] = this.lines.pop().text + parts[0];
+		const isWhole = !parts.at(-1);
+		if (isWhole) parts.pop();
+		this.isOpen = !isWhole && parts.at(-1).length < MOST_OPEN;
+		const now = Date.now();
+		const at = now - this.startedAt < HISTORY_MS ? 0 : now;
+		for (const part of parts) this.lines.push({ text: part, at, isMark: gap > 0 && part === parts[0] });
+		this.chars += text.length;
 		const times = this.isHeld ? HELD_TIMES : 1;
 		let old = 0;
-		while (lines.length - old > times * MOST_LINES || this.chars > times * MOST_CHARS) {
-			this.chars -= lines[old++].text.length + 1;
+		while (this.lines.length - old > times * MOST_LINES || this.chars > times * MOST_CHARS) {
+			this.chars -= this.lines[old++].text.length + 1;
 		}
-		lines.splice(0, old);
+		this.lines.splice(0, old);
 		this.first += old;
 	}
 }
 
-/** find: what a line must match; only: others are left out but for `context` lines around. */
+/** only: what does not match `find` is left out, but for `context` lines around. */
 export class LineFilter {
-	hits = [];
+	rows = [];          // the numbers of what is shown
+	hits = [];          // of what matches
+	next = 0;
 	after = -1;
 
 	constructor(ring, { find, levels = [], only, context }) {
-		Object.assign(this, { ring, find, levels, only: find && only, context, next: ring.first });
-		this.rows = this.only || levels.length ? [] : null;       // null: all lines
-	}
-
-	get count() { return (this.rows || this.ring.lines).length; }
-
-	number(index) { return this.rows ? this.rows[index] : this.ring.first + index; }
-
-	index(number) {
-		return this.rows ? lowerBound(this.rows, number) : Math.min(Math.max(0, number - this.ring.first), this.count);
+		Object.assign(this, { ring, find, levels, only: find && only, context });
 	}
 
 	/** Looks at new lines for a moment; false when there are more. */
 	step(ms = SLICE_MS) {
-		const { ring, rows, hits, find } = this;
-		for (const list of [hits, rows || []]) list.splice(0, lowerBound(list, ring.first));
-		this.next = Math.max(this.next, ring.first);
+		const { ring } = this;
+		for (const list of [this.hits, this.rows]) list.splice(0, lowerBound(list, ring.first));
 		const until = performance.now() + ms;
-		for (const end = ring.end - Boolean(ring.open); (rows || find) && this.next < end; this.next++) {
+		const end = ring.end - (ring.isOpen && Boolean(this.find || this.levels.length));
+		for (this.next = Math.max(this.next, ring.first); this.next < end; this.next++) {
 			if (this.next % 64 === 0 && performance.now() > until) return false;
 			this.judge(this.next, ring.at(this.next));
 		}
 		return true;
 	}
 
-	judge(number, { text: written, isMark }) {
+	judge(number, { text, isMark }) {
 		const { find, levels, only, rows, hits } = this;
-		const text = plain(written);
-		if (levels.length && !isMark && !levels.includes(levelOf(text))) return;
-		const isHit = find && find.test(text);
+		if (levels.length && !isMark && !levels.includes(levelOf(plain(text)))) return;
+		const isHit = find && find.test(plain(text));
 		if (isHit) {
 			hits.push(number);
-			let near = Math.max(number - this.context, this.ring.first, (rows?.at(-1) ?? -1) + 1);
+			let near = Math.max(number - this.context, this.ring.first, (rows.at(-1) ?? -1) + 1);
 			while (only && near < number) rows.push(near++);
 			this.after = number + this.context;
 		}
-		if (isHit || !only || isMark || number <= this.after) rows?.push(number);
+		if (isHit || !only || isMark || number <= this.after) rows.push(number);
 	}
 }

@@ -1,20 +1,17 @@
-// The models as the server last told them, and what may be said about each.
 import { subscribe } from '../core/feed.js';
 import { announce } from '../core/live.js';
 import { setting } from '../core/persist.js';
 import { computed, signal } from '../core/signal.js';
 import { foldEvent } from '../core/topics.js';
-export { pins, togglePin } from './prefs.js';
+export { pins } from './prefs.js';
 
 const MAX_DISMISSED = 50;
 
-/** For computed(): values that say the same. */
 export const alike = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
-/** Model[] in the order of the server; objects are replaced, never changed. */
+/** Model[] in the server's order; objects are replaced, never changed. */
 export const models = signal([]);
-/** False until the first snapshot: nothing may be said about an empty list before. */
-export const isLoaded = signal(false);
+export const isLoaded = signal(false);        // an empty list says nothing before the first snapshot
 /** {active: id|null, profiles: [{id, description, pins}]} */
 export const profile = signal({ active: null, profiles: [] });
 const dismissed = setting('dismissed', [], Array.isArray);
@@ -22,16 +19,16 @@ const dismissed = setting('dismissed', [], Array.isArray);
 const byId = computed(() => new Map(models().map((model) => [model.id, model])));
 export const modelById = (id) => byId().get(id) || null;
 
-/** How many of a list have each name: {ready: 2, …}. */
+/** {ready: 2, …} */
 export function countBy(list, nameOf) {
-	const all = Object.create(null);          // an id may be any word
+	const all = Object.create(null);        // an id may be any word
 	for (const item of list) all[nameOf(item)] = (all[nameOf(item)] || 0) + 1;
 	return all;
 }
 export const stateOf = (model) => faceOf(model).state;
-export const counts = computed(() => ({ ready: 0, ...countBy(models(), stateOf) }), alike);
+export const counts = computed(() => countBy(models(), stateOf), alike);
 
-/** {state, word}: a failure is shown until it is dismissed or a start succeeds. */
+/** {state, word} */
 export function faceOf(model) {
 	if (model.peer) return { state: 'peer', word: 'peer' };
 	if (model.state === 'stopped' && hasFailure(model)) return { state: 'failed', word: 'failed' };
@@ -44,12 +41,12 @@ export const displayName = (model) => model.name || model.id;
 export const hasFailure = (model) => Boolean(model.last_error) && !dismissed().includes(failureKey(model));
 export const dismissFailure = (model) => dismissed.update((all) => [...all, failureKey(model)].slice(-MAX_DISMISSED));
 
-// Ids can be long, and all that is kept must fit into 8 KB.
+// Short: all settings must fit into 8 KB.
 const failureKey = (model) => `${model.id.slice(-40)}@${Math.round(model.last_error.at)}`;
 
 export const isOnGpu = (model) => model.memory.gpus?.length > 0;
 
-/** Bytes on all GPUs, or of the processes where no GPU is measured; null when nobody knows. */
+/** Bytes on all GPUs, of the processes where no GPU is measured, or null. */
 export const memoryOf = (model) => (isOnGpu(model) ? model.memory.gpus.reduce((sum, each) => sum + each.bytes, 0)
 	: model.memory.rss_bytes);
 
@@ -57,12 +54,12 @@ export function startModels() {
 	let held = new Map();
 	subscribe('models', (data) => {
 		const before = held;
-		held = new Map(foldEvent('models', new Map(held), data));
+		held = foldEvent('models', held, data);
 		if (data.op === 'upsert') announceChange(before.get(data.model.id), data.model);
 		models.set([...held.values()]);
 		if (data.op === 'snapshot') isLoaded.set(true);
 	});
-	subscribe('profile', (data) => profile.set({ active: data.active ?? null, profiles: data.profiles || [] }));
+	subscribe('profile', profile.set);
 }
 
 function announceChange(before, model) {

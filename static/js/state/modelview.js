@@ -1,4 +1,4 @@
-// Which models a list shows and in which order, and where a route leads: from values to values.
+// Which models a list shows and in which order, and where a route leads.
 import { displayName, memoryOf, stateOf } from './models.js';
 
 export const GROUPS = [['', 'Nothing'], ['group', 'Group'], ['capability', 'Capability'], ['engine', 'Engine'],
@@ -8,14 +8,6 @@ export const SORTS = [['', 'Name'], ['state', 'State'], ['used', 'Last used'], [
 export const STATES = [['ready', 'Ready'], ['starting', 'Loading'], ['failed', 'Failed'], ['stopped', 'Stopped'],
 	['queued', 'Waiting'], ['stopping', 'Stopping'], ['peer', 'Peers']];
 const names = new Intl.Collator(undefined, { numeric: true, sensitivity: 'base' });
-
-/** What is asked of the list by the address. */
-export function viewOf(query) {
-	const oneOf = (list, wanted) => (list.some(([key]) => key === wanted) ? wanted : '');
-	return { words: (query.get('q') || '').toLowerCase().split(/\s+/), states: query.getAll('state'),
-		group: oneOf(GROUPS, query.get('group')), sort: oneOf(SORTS, query.get('sort')),
-		unlisted: query.has('unlisted'), compact: query.has('compact') };
-}
 
 /** What it can do beyond text, in words. */
 export function capabilityTags({ capabilities: has }) {
@@ -34,31 +26,31 @@ export function matches(model, words) {
 }
 
 /** [{name, models}], pinned ones first in each. `count` and `engine` are functions of a model. */
-export function arrange(models, { group, sort }, { pins, count, engine }) {
-	const weight = { '': () => 0, state: (model) => -STATES.findIndex(([state]) => state === stateOf(model)), count,
-		used: (model) => model.last_used_at, memory: memoryOf }[sort];
-	const place = { '': () => '', engine, group: (model) => model.group || (model.peer ? 'Peers' : 'No group'),
+export function arrange(models, { group, sort, pins, count, engine }) {
+	const weigh = { state: (model) => -STATES.findIndex(([state]) => state === stateOf(model)), count, memory: memoryOf,
+		used: (model) => model.last_used_at }[sort] || (() => 0);
+	const place = { engine, group: (model) => model.group || (model.peer ? 'Peers' : 'No group'),
 		capability: (model) => capabilityTags(model)[0] || 'not declared',
-		peer: (model) => (model.peer ? `Peer ${model.peer}` : 'This machine') }[group];
-	const groups = new Map();
-	const rows = models.map((model) => [pins.includes(model.id), weight(model) || 0, displayName(model), model])
-		.sort((a, b) => b[0] - a[0] || b[1] - a[1] || names.compare(a[2], b[2]));
-	for (const [, , , model] of rows) groups.set(place(model), [...(groups.get(place(model)) || []), model]);
-	return [...groups].map(([name, list]) => ({ name, models: list })).sort((a, b) => names.compare(a.name, b.name));
+		peer: (model) => (model.peer ? `Peer ${model.peer}` : 'This machine') }[group] || (() => '');
+	const rows = models.map((model) => ({ model, name: displayName(model), weight: weigh(model) || 0,
+		pinned: pins.includes(model.id) }));
+	rows.sort((a, b) => b.pinned - a.pinned || b.weight - a.weight || names.compare(a.name, b.name));
+	return [...Map.groupBy(rows.map((row) => row.model), place)].map(([name, list]) => ({ name, models: list }))
+		.sort((a, b) => names.compare(a.name, b.name));
 }
 
-/** The program that serves it, from its command line: llama-server, vllm, docker, … */
+/** The program that serves it: llama-server, vllm, docker, … */
 export function engineOf(argv) {
 	const program = (argv[0] || '').split(/[\\/]/).pop().replace(/\.exe$/i, '');
 	const module = argv.indexOf('-m');
-	return (/^python[\d.]*$/.test(program) && module > 0 && argv[module + 1]) || program;
+	return (/^python[\d.]*$/.test(program) && module > 0 && argv[module + 1]) || program || 'unknown';
 }
 
-/** What a name of the configuration leads to, or null. A peer's model needs no prefix when only one peer has it. */
+/** What a name of the configuration leads to. A peer's model needs no prefix when only one peer has it. */
 export function findTarget(models, name) {
-	const own = models.find((model) => model.id === name) || models.find((model) => model.aliases.includes(name));
 	const offers = models.filter((model) => model.peer && model.id === `${model.peer}/${name}`);
-	return own || (offers.length === 1 ? offers[0] : null);
+	return models.find((model) => model.id === name) || models.find((model) => model.aliases.includes(name))
+		|| (offers.length === 1 ? offers[0] : null);
 }
 
 /** Where a request for a selector would go now: an index or -1. Of equals spillover may choose another. */

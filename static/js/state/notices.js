@@ -1,16 +1,16 @@
 // What the user should know on every page: from the server, from the connection, from this page.
-import { connection, hello, newBuild, subscribe } from '../core/feed.js';
-import { clock, duration } from '../core/format.js';
+import { connection, hello, status, subscribe } from '../core/feed.js';
+import { clock, tick } from '../core/format.js';
+import { announce } from '../core/live.js';
 import { isKept } from '../core/persist.js';
 import { computed, signal, watch } from '../core/signal.js';
 import { foldEvent } from '../core/topics.js';
-import { announce } from '../core/live.js';
 
-const fromServer = signal([]);
+const fromServer = signal(new Map());
 const hidden = signal([]);
 
 /** {id, severity: 'info'|'warning'|'error', text, kind?, action?: {label, run}, stays?} */
-export const notices = computed(() => [...ofConnection(), ...ofBuild(), ...ofStorage(), ...fromServer()]
+export const notices = computed(() => [...ofConnection(), ...ofBuild(), ...ofStorage(), ...fromServer().values()]
 	.filter(({ id }) => !hidden().includes(id)));
 
 export const hideNotice = (id) => hidden.update((ids) => [...ids, id]);
@@ -18,20 +18,23 @@ export const hideNotice = (id) => hidden.update((ids) => [...ids, id]);
 const CONNECTION = {
 	stale: (silent) => `No word from the server for ${silent}. What you see may be out of date.`,
 	down: (silent, message) => `Disconnected: ${message}. Trying again.${silent && ` What you see is ${silent} old.`}`,
-	empty: () => 'Connected, but no data arrives. A proxy on the way probably buffers event streams: ' +
-		'switch that off for /api/events.',
+	empty: () => 'Connected, but no data arrives: a proxy seems to buffer event streams. Switch that off for /api/events.',
 	auth: () => 'The server wants an API key.',
 };
 
 function ofConnection() {
-	const { state, silentMs, message } = connection();
+	const { state } = connection();
 	if (!CONNECTION[state]) return [];
-	const silent = silentMs === null ? '' : silentMs < 60000 ? `${Math.round(silentMs / 1000)} s` : clock(silentMs);
+	tick();
+	const { lastAt, message } = status();
+	const ms = Date.now() - lastAt;
+	const silent = lastAt && (ms < 60000 ? `${Math.round(ms / 1000)} s` : clock(ms));
 	return [{ id: 'connection', severity: state === 'stale' || state === 'empty' ? 'warning' : 'error', stays: true,
-		text: CONNECTION[state](silent, message) }];
+		text: CONNECTION[state](silent || '', message) }];
 }
 
-const ofBuild = () => (newBuild() ? [{ id: 'build', severity: 'info',
+// Our address names our own build.
+const ofBuild = () => (hello() && !import.meta.url.includes(hello().build) ? [{ id: 'build', severity: 'info',
 	text: `The server now runs another version (${hello().version}).`,
 	action: { label: 'Reload the page', run: () => location.reload() } }] : []);
 
@@ -39,21 +42,15 @@ const ofStorage = () => (isKept() ? [] : [{ id: 'storage', severity: 'info',
 	text: 'This browser does not store settings: they last until the page is closed.' }]);
 
 export function startNotices() {
-	let held = new Map();
 	subscribe('notice', (data) => {
-		held = foldEvent('notice', new Map(held), data);
-		fromServer.set([...held.values()]);
+		fromServer.update((held) => foldEvent('notice', held, data));
 		if (data.op === 'upsert' && data.notice.severity === 'error') announce(data.notice.text, { urgent: true });
 	});
-	let downAt = 0;
+	let last = 'live';
 	watch(() => {
 		const { state } = connection();
-		if (state === 'down' && !downAt) {
-			downAt = Date.now();
-			announce('Disconnected from the server', { urgent: true });
-		} else if (state === 'live' && downAt) {
-			announce(`Connected again after ${duration(Date.now() - downAt)}`);
-			downAt = 0;
-		}
+		if (state === last || !['down', 'live'].includes(state)) return;
+		last = state;
+		announce(state === 'down' ? 'Disconnected from the server' : 'Connected again', { urgent: state === 'down' });
 	});
 }

@@ -1,4 +1,3 @@
-// What the user chose about look and behaviour.
 import { setting } from '../core/persist.js';
 import { signal, watch } from '../core/signal.js';
 
@@ -13,10 +12,7 @@ export const instanceName = text('instanceName', 64);
 export const pricePerKwh = setting('pricePerKwh', null, (value) => value === null || (value >= 0 && value < 1000));
 export const currency = text('currency', 4);
 export const railIsNarrow = setting('railNarrow', false);
-export const pins = setting('pins', [], (value) => Array.isArray(value) && value.every((id) => typeof id === 'string'));
-
-export const togglePin = (id) => pins.update((all) =>
-	(all.includes(id) ? all.filter((each) => each !== id) : [...all, id]));
+export const pins = setting('pins', [], Array.isArray);
 
 /** Keeps up the attributes that boot.js sets before the first paint. */
 export function startLook() {

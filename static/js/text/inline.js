@@ -1,87 +1,64 @@
-// The inside of a paragraph: emphasis, code, links, formulas. The rules are those of markdown.js.
+// The inside of a paragraph, by the rules of markdown.js.
 
 export const MAX_DEPTH = 32;
-const MAX_TICKS = 16;
 const PUNCTUATION = /[!-/:-@[-`{-~]/;
-const ORDINARY = /[^\\`$<&*_~[\]! h]+/y;
-const AUTOLINK = /<((?:https?:\/\/|mailto:)[^\s<>]{1,2000}|[\w.+-]{1,64}@[\w.-]{1,255})>/iy;
-const URL_TEXT = /(?<![\p{L}\p{N}])https?:\/\/[^\s<>"`\\^{}|[\]]{1,2000}/iuy;
-const FORMULA = /\$(?![\s\d$])([^$]{0,400}?[^\s\\$])\$(?!\d)/y;
-const ENTITY = /&(#\d{1,7}|#x[0-9a-f]{1,6}|[a-z]{2,8});/iy;
-const ENTITIES = new Map([['amp', '&'], ['lt', '<'], ['gt', '>'], ['quot', '"'], ['apos', "'"], ['nbsp', '\u00a0']]);
+const ENTITIES = new Map(Object.entries({ amp: '&', lt: '<', gt: '>', quot: '"', apos: "'", nbsp: '\u00a0' }));
 // (address "title"); brackets in an address come in pairs.
 const TARGET = new RegExp(/\(\s?(?:<([^<>\n]{0,2000})>|((?:\\.|[^\s()\\]|\([^\s()\\]*\))*))/.source
 	+ /(?:\s("[^"]{0,400}"|'[^']{0,400}'))?\s?\)/.source, 'y');
+// Without the punctuation of the sentence around it.
+const IN_URL = /[^\s<>"`\\^{}|[\]()]/.source;
+const URL_TEXT = new RegExp(
+	`(?<![\\p{L}\\p{N}])(https?://(?:${IN_URL}|\\(${IN_URL}{0,200}\\)){1,2000})(?<![.,:;!?'*_~])`, 'iuy');
+const CODE = /`+|\\[([]|\$\$/y;
+const CODE_ENDS = { '\\(': '\\)', '\\[': '\\]' };
+const RUN = /([*_~`])\1*|!?\[/y;
+const ORDINARY = [/([^\\`$<&*_~[\]! h]+)/y, (run) => run];
+// By the first character: what may stand there, what becomes of it.
+const PIECES = {
+	'\\': [/\\([\n!-/:-@[-`{-~])/y, (char) => (char === '\n' ? node('br') : char)],
+	' ': [/ {2,80}\n/y, () => node('br')],
+	$: [/\$(?![\s\d$])([^$]{0,400}?[^\s\\$])\$(?!\d)/y, (formula) => node('code', [formula])],        // no prices
+	'<': [/<((?:https?:\/\/|mailto:)[^\s<>]{1,2000}|[\w.+-]{1,64}@[\w.-]{1,255})>/iy,
+		(address) => link(address.includes(':') ? address : `mailto:${address}`, [address])],
+	h: [URL_TEXT, (url) => link(url, [url])],
+	'&': [/&(#\d{1,7}|#x[0-9a-f]{1,6}|[a-z]{2,8});/iy, (name) => {
+		const point = name[0] === '#' ? Number(`0${name.slice(1)}`) : 0;        // 065 or 0x41
+		return ENTITIES.get(name) || (point && point < 0x110000 && String.fromCodePoint(point));
+	}],
+};
 
-/** Text is a string; all else is {tag, props, children, depth}. */
 export const node = (tag, children = [], props = null) => ({ tag, props, children,
 	depth: 1 + children.reduce((most, each) => Math.max(most, each.depth || 0), 0) });
 
-// What is nested too deeply is text.
 function nested(tag, children, props) {
 	const made = node(tag, children, props);
 	return made.depth > MAX_DEPTH ? textOf(children) : made;
 }
 const textOf = (nodes) => nodes.reduce((text, each) => text + (each.children ? textOf(each.children) : each), '');
 
-const link = (href, children, props) => nested('a', children,
-	{ href, target: '_blank', rel: 'noopener noreferrer', ...props });
-
 // Browsers drop control characters before they look at the scheme; so do we.
-function safeHref(text) {
-	const clean = text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\u00a0]/gu, '').trim().replaceAll(' ', '%20');
-	return /^(?:https?:\/\/|mailto:)[^<>"]+$/i.test(clean) ? clean : null;
+function link(address, children, props) {
+	const href = address.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\u00a0]/gu, '').trim().replaceAll(' ', '%20');
+	return /^(?:https?:\/\/|mailto:)[^<>"]+$/i.test(href) && nested('a', children.length ? children : [href],
+		{ href, target: '_blank', rel: 'noopener noreferrer', ...props });
 }
 
 function matchAt(pattern, text, i) {
 	pattern.lastIndex = i;
-	return pattern.exec(text);
+	return pattern.exec(text) || [];
 }
 
-// By its first character, what stands at i: [piece, end], or nothing. `missing`: what was looked for in vain.
-const TAKE = {
-	'\\': (text, i, missing) => {
-		const next = text[i + 1] || '';
-		if (next === '\n') return [node('br'), i + 2];
-		const end = { '(': '\\)', '[': '\\]' }[next];
-		return (end && codeUntil(text, i + 2, end, missing)) || (PUNCTUATION.test(next) && [next, i + 2]);
-	},
-	'`': (text, i, missing) => {
-		let from = i;
-		while (text[from] === '`') from += 1;
-		const ticks = text.slice(i, from);
-		return (ticks.length <= MAX_TICKS && codeUntil(text, from, ticks, missing)) || [ticks, from];
-	},
-	$: (text, i, missing) => {
-		if (text[i + 1] === '$') return codeUntil(text, i + 2, '$$', missing);
-		const found = matchAt(FORMULA, text, i);          // prices are no formulas
-		return found && [node('code', [found[1]]), FORMULA.lastIndex];
-	},
-	'<': (text, i) => {
-		const [all, address] = matchAt(AUTOLINK, text, i) || [];
-		const href = all && safeHref(address.includes(':') ? address : `mailto:${address}`);
-		return href && [link(href, [address]), i + all.length];
-	},
-	h: (text, i) => {
-		const [all] = matchAt(URL_TEXT, text, i) || [''];
-		let end = all.length;
-		while (end && '.,:;!?\'"*_~)'.includes(all[end - 1])) end -= 1;
-		const url = all.slice(0, end);
-		const whole = all[end] === ')' && url.split('(').length > url.split(')').length ? `${url})` : url;
-		const href = safeHref(whole);
-		return href && [link(href, [whole]), i + whole.length];
-	},
-	' ': (text, i) => {
-		const [all] = matchAt(/ {2,80}\n/y, text, i) || [];
-		return all && [node('br'), i + all.length];
-	},
-	'&': (text, i) => {
-		const [all, name] = matchAt(ENTITY, text, i) || [];
-		const point = name?.[0] === '#' ? Number(`0${name.slice(1)}`) : 0;        // 065 or 0x41
-		const char = ENTITIES.get(name) || (point && point < 0x110000 && String.fromCodePoint(point));
-		return char && [char, i + all.length];
-	},
-};
+// [piece, end] of what stands at i. `missing`: what was looked for in vain.
+function take(text, i, missing) {
+	const [start] = matchAt(CODE, text, i);
+	const code = start?.length <= 16 && codeUntil(text, i + start.length, CODE_ENDS[start] || start, missing);
+	if (code) return code;
+	const [pattern, make] = PIECES[text[i]] || ORDINARY;
+	const [all, inside] = matchAt(pattern, text, i);
+	const piece = all && make(inside);
+	return piece && [piece, i + all.length];
+}
 
 function codeUntil(text, from, end, missing) {
 	let at = missing.has(end) ? -1 : text.indexOf(end, from);
@@ -97,62 +74,55 @@ function codeUntil(text, from, end, missing) {
 	return [node('code', [body.trim() || body]), at + end.length];
 }
 
-/** The nodes of a text. */
 export function inline(text) {
 	const pieces = [];
 	const brackets = [];
 	const missing = new Set();
-	let dead = 0;                     // so many brackets may open no link any more: links do not nest
+	let dead = 0;                     // so many brackets open no link any more: links do not nest
 	let i = 0;
 	while (i < text.length) {
-		const char = text[i];
-		const [run] = matchAt(ORDINARY, text, i) || [];
-		const taken = run ? [run, i + run.length] : TAKE[char]?.(text, i, missing);
+		const taken = take(text, i, missing);
 		if (taken) {
 			pieces.push(taken[0]);
 			i = taken[1];
-		} else if ('*_~'.includes(char)) {
-			const start = i;
-			while (text[i] === char) i += 1;
-			pieces.push(delimiter(text, char, start, i));
-		} else if (char === ']') {
-			i = closeBracket();
+		} else if (text[i] === ']') {
+			closeBracket();
 		} else {
-			const opening = text.startsWith('![', i) ? '![' : char;
-			if (opening.endsWith('[')) brackets.push({ at: pieces.length, isPicture: opening !== '[' });
-			pieces.push(opening);
-			i += opening.length;
+			const [run = text[i]] = matchAt(RUN, text, i);
+			if (run.endsWith('[')) brackets.push({ at: pieces.length, isPicture: run !== '[' });
+			pieces.push(/[*_~]/.test(run) ? delimiter(text, run, i) : run);
+			i += run.length;
 		}
 	}
 	return paired(pieces);
 
 	function closeBracket() {
+		i += 1;
 		const open = brackets.pop();
-		const found = open && brackets.length >= dead && matchAt(TARGET, text, i + 1);
+		const [all, pointed, plain = '', title] = open && brackets.length >= dead ? matchAt(TARGET, text, i) : [];
 		dead = Math.min(dead, brackets.length);
-		if (!found) {
+		if (!all) {
 			pieces.push(']');
-			return i + 1;
+			return;
 		}
-		const [all, pointed, plain = '', title] = found;
 		const inner = paired(pieces.splice(open.at).slice(1));
-		const href = safeHref(pointed ?? plain.replace(/\\([!-/:-@[-`{-~])/g, '$1'));
-		const props = { title: title?.slice(1, -1), class: open.isPicture ? 'picture' : null };
-		for (const each of href ? [link(href, inner.length ? inner : [href], props)] : inner) pieces.push(each);
+		const made = link(pointed ?? plain.replace(/\\([!-/:-@[-`{-~])/g, '$1'), inner,
+			{ title: title?.slice(1, -1), class: open.isPicture ? 'picture' : null });
+		for (const each of made ? [made] : inner) pieces.push(each);
 		if (!open.isPicture) dead = brackets.length;
-		return i + 1 + all.length;
+		i += all.length;
 	}
 }
 
-function delimiter(text, char, start, end) {
+function delimiter(text, run, start) {
 	// 2: space, 1: punctuation, 0: a word
-	const [before, after] = [text[start - 1] || ' ', text[end] || ' '].map((each) => (/\s/.test(each) ? 2
+	const [before, after] = [text[start - 1], text[start + run.length]].map((each = ' ') => (/\s/.test(each) ? 2
 		: Number(PUNCTUATION.test(each))));
-	const opens = after < 2 && (!after || before > 0);
-	const closes = before < 2 && (!before || after > 0);
-	const isInWord = char === '_' && opens && closes;
-	return { char, size: end - start, opens: opens && (!isInWord || before === 1),
-		closes: closes && (!isInWord || after === 1) };
+	const isLeft = after < 2 && (!after || before > 0);
+	const isRight = before < 2 && (!before || after > 0);
+	const isFree = run[0] !== '_';
+	return { char: run[0], size: run.length, opens: isLeft && (isFree || !isRight || before === 1),
+		closes: isRight && (isFree || !isLeft || after === 1) };
 }
 
 // `floors` keeps a closer that found nothing from being tried again and again.
@@ -166,11 +136,12 @@ function paired(pieces) {
 			continue;
 		}
 		const run = { ...piece };
+		const isTilde = run.char === '~';
 		while (run.closes && run.size) {
+			const fits = ({ char, size }) => char === run.char && (!isTilde || size === run.size);
 			const floor = floors[run.char] || 0;
-			const isTilde = run.char === '~';
 			let at = openers.length - 1;
-			while (at >= floor && !(openers[at].char === run.char && (!isTilde || openers[at].size === run.size))) at -= 1;
+			while (at >= floor && !fits(openers[at])) at -= 1;
 			if (at < floor) {
 				floors[run.char] = openers.length;
 				break;
@@ -188,7 +159,7 @@ function paired(pieces) {
 		if (!run.size) continue;
 		run.at = nodes.length;
 		nodes.push(run);
-		if (run.opens && (run.char !== '~' || run.size < 3)) openers.push(run);
+		if (run.opens && (!isTilde || run.size < 3)) openers.push(run);
 	}
 	return settled(nodes);
 }
@@ -198,7 +169,7 @@ function settled(nodes) {
 	const found = [];
 	for (const each of nodes) {
 		const piece = each.char ? each.char.repeat(each.size) : each;
-		if (typeof piece === 'string' && typeof found[found.length - 1] === 'string') found[found.length - 1] += piece;
+		if (typeof piece === 'string' && typeof found.at(-1) === 'string') found.push(found.pop() + piece);
 		else found.push(piece);
 	}
 	return found;

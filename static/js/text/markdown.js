@@ -1,8 +1,7 @@
-// Markdown as models write it: a parser that gives a tree of {tag, props, children}; render.js makes elements of it.
-// What is parsed is hostile. So: no HTML strings anywhere, raw HTML is text, links lead to http, https and mailto only,
-// pictures become links, and both passes are linear. What is nested deeper than MAX_DEPTH is text.
+// Hostile Markdown as a tree of strings and {tag, props, children}: raw HTML is text, pictures are links, all linear.
 import { MAX_DEPTH, inline, node } from './inline.js';
 
+const BLANK = /^[ \t]*$/;
 const FENCE = /^( {0,3})(`{3,}(?=[^`]*$)|~{3,}|\$\$(?=\s*$)|\\\[(?=\s*$))(.*)$/;
 const RULE = /^ {0,3}([-*_])[ \t]*(?:\1[ \t]*){2,}$/;
 const HEADING = /^ {0,3}(#{1,6})(?:[ \t]|$)/;
@@ -11,28 +10,20 @@ const QUOTE = /^ {0,3}> ?/;
 const TASK = /^\[([ xX])\][ \t]/;
 const MARKER = /^( {0,3})([-+*]|\d{1,9}[.)])([ \t]+|$)/;
 
-/** Blocks know the `line` they begin at; code is {tag: 'figure', lang, text, open, grows: more may just follow}. */
+/** Blocks know the `line` they begin at; code: {tag: 'figure', lang, text, open, grows: more may just follow}. */
 export const parse = (text) => blocks(text.split('\n'), 0);
 
-const isBlank = (line) => /^[ \t]*$/.test(line);
 const indentOf = (line) => /^ */.exec(line)[0].length;
-const markerOf = (line) => (RULE.test(line) ? null : MARKER.exec(line));
+const markerOf = (line = '') => (RULE.test(line) ? null : MARKER.exec(line));
 
 function blocks(lines, depth) {
 	const found = [];
-	let i = 0;
-	while (i < lines.length) {
-		if (isBlank(lines[i])) {
-			i += 1;
-			continue;
-		}
-		for (const read of READERS) {
-			const [block, end] = read(lines, i, depth) || [];
-			if (!block) continue;
-			found.push({ ...block, line: i });
-			i = end;
-			break;
-		}
+	for (let i = 0; i < lines.length;) {
+		const [block, end] = (BLANK.test(lines[i]) && [null, i + 1]) || code(lines, i) || heading(lines, i)
+			|| (RULE.test(lines[i]) && [node('hr'), i + 1]) || quote(lines, i, depth) || list(lines, i, depth)
+			|| table(lines, i) || paragraph(lines, i);
+		if (block) found.push({ ...block, line: i });
+		i = end;
 	}
 	return found;
 }
@@ -40,11 +31,9 @@ function blocks(lines, depth) {
 // A numbered list may only interrupt a paragraph when it starts with 1.
 function interrupts(line) {
 	const [, , mark, space] = markerOf(line) || [];
-	return isBlank(line) || [FENCE, HEADING, QUOTE, RULE].some((each) => each.test(line))
-		|| (space && (mark.length === 1 || /^1[.)]$/.test(mark)));
+	return [BLANK, FENCE, HEADING, QUOTE, RULE].some((each) => each.test(line)) || (space && /^(.|1[.)])$/.test(mark));
 }
 
-// Formulas with lines to themselves, too.
 function code(lines, i) {
 	const [all, indent, fence, info] = FENCE.exec(lines[i]) || [];
 	if (!all) return null;
@@ -64,12 +53,11 @@ function code(lines, i) {
 	return [{ tag: 'figure', lang, text: body.join('\n'), open, grows }, end];
 }
 
-const heading = (level, text) => node(`h${Math.min(6, level + 2)}`, inline(text.trim()));
+const headed = (level, text) => node(`h${Math.min(6, level + 2)}`, inline(text.trim()));
 
-function marked(lines, i) {
-	const [, marks] = HEADING.exec(lines[i]) || [];
-	const text = marks && lines[i].trim().slice(marks.length).trim();
-	return marks && [heading(marks.length, text.replace(/(^|[ \t])#+$/, '')), i + 1];
+function heading(lines, i) {
+	const [all, marks] = HEADING.exec(lines[i]) || [];
+	return all && [headed(marks.length, lines[i].slice(all.length).trim().replace(/(^|[ \t])#+$/, '')), i + 1];
 }
 
 function quote(lines, i, depth) {
@@ -78,7 +66,7 @@ function quote(lines, i, depth) {
 	let end = i;
 	for (; end < lines.length; end += 1) {
 		const line = lines[end];
-		if (!QUOTE.test(line) && (isBlank(inner[inner.length - 1]) || interrupts(line))) break;
+		if (!QUOTE.test(line) && (BLANK.test(inner.at(-1)) || interrupts(line))) break;
 		inner.push(line.replace(QUOTE, ''));
 	}
 	return [node('blockquote', blocks(inner, depth + 1)), end];
@@ -87,10 +75,9 @@ function quote(lines, i, depth) {
 function list(lines, i, depth) {
 	const [, , first] = (depth < MAX_DEPTH && markerOf(lines[i])) || [];
 	if (!first) return null;
-	const kind = first.slice(-1);
 	const nextOf = (at) => {
-		const found = at < lines.length ? markerOf(lines[at]) : null;
-		return found && found[2].slice(-1) === kind ? found : null;
+		const found = markerOf(lines[at]);
+		return found?.[2].at(-1) === first.at(-1) ? found : null;
 	};
 	const items = [];
 	let end = i;
@@ -104,13 +91,10 @@ function list(lines, i, depth) {
 		for (; end < lines.length; end += 1) {
 			const line = lines[end].replace(/^\t/, '    ');
 			const isInside = indentOf(line) >= width;
-			if (isBlank(line)) {
-				blanks += 1;
-			} else {
-				if (!isInside && (blanks || interrupts(line) || markerOf(line))) break;
-				isLoose ||= blanks > 0;
-				blanks = 0;
-			}
+			const isText = !BLANK.test(line);
+			if (isText && !isInside && (blanks || interrupts(line) || markerOf(line))) break;
+			isLoose ||= isText && blanks > 0;
+			blanks = isText ? 0 : blanks + 1;
 			inner.push(isInside ? line.slice(width) : line.trimStart());
 		}
 		inner.length -= blanks;
@@ -123,10 +107,10 @@ function list(lines, i, depth) {
 }
 
 function item([first, ...rest], isLoose, depth) {
-	const task = TASK.exec(first);
-	const [block, ...others] = blocks([task ? first.slice(4) : first, ...rest], depth + 1);
-	const checked = task?.[1] !== ' ';
-	const box = task && node('input', [], { type: 'checkbox', disabled: true, checked,
+	const [, mark] = TASK.exec(first) || [];
+	const [block, ...others] = blocks([first.slice(mark ? 4 : 0), ...rest], depth + 1);
+	const checked = mark !== ' ';
+	const box = mark && node('input', [], { type: 'checkbox', disabled: true, checked,
 		'aria-label': checked ? 'done' : 'open' });
 	const inside = !isLoose && block?.tag === 'p' ? block.children : [block];
 	return node('li', [box, ...inside, ...others].filter(Boolean));
@@ -137,11 +121,10 @@ const cellsOf = (line) => line.trim().replace(/^\||(?<!\\)\|$/g, '').split(/(?<!
 	.map((cell) => cell.replaceAll('\\|', '|').trim());
 
 function alignmentsOf(lines, i) {
-	const [line, under = ''] = [lines[i], lines[i + 1]];
-	if (!line.includes('|') || !under.includes('-') || !/^[ \t|:-]+$/.test(under)) return null;
-	const cells = cellsOf(under);
-	if (cells.length !== cellsOf(line).length || !cells.every((cell) => /^:?-+:?$/.test(cell))) return null;
-	return cells.map((cell) => [null, 'left', 'right', 'center'][cell.startsWith(':') + 2 * cell.endsWith(':')]);
+	if (!lines[i].includes('|')) return null;
+	const cells = cellsOf(lines[i + 1] || '');
+	return cells.length === cellsOf(lines[i]).length && cells.every((cell) => /^:?-+:?$/.test(cell))
+		&& cells.map((cell) => [null, 'left', 'right', 'center'][cell.startsWith(':') + 2 * cell.endsWith(':')]);
 }
 
 function table(lines, i) {
@@ -162,10 +145,8 @@ function paragraph(lines, i) {
 	let end = i + 1;
 	for (; end < lines.length; end += 1) {
 		const [, under] = UNDERLINE.exec(lines[end]) || [];
-		if (under) return [heading(under[0] === '=' ? 1 : 2, lines.slice(i, end).join('\n')), end + 1];
+		if (under) return [headed(under[0] === '=' ? 1 : 2, lines.slice(i, end).join('\n')), end + 1];
 		if (interrupts(lines[end]) || alignmentsOf(lines, end)) break;
 	}
 	return [node('p', inline(lines.slice(i, end).map((line) => line.trimStart()).join('\n').trimEnd())), end];
 }
-
-const READERS = [code, marked, (lines, i) => RULE.test(lines[i]) && [node('hr'), i + 1], quote, list, table, paragraph];

@@ -1,40 +1,76 @@
-// Elements from a Markdown tree while its text is still coming in.
+// Elements from Markdown whose text is still coming in, and colours for its code.
 import { h } from '../core/dom.js';
 import { copyButton } from '../ui/parts.js';
 import { parse } from './markdown.js';
 
-const FOLD_CHARS = 200 * 1024;      // code longer than this is folded
-const REST_CHARS = 20 * 1024;       // and longer than this is not coloured
-// Characters that may change what the text before them means; and a line this short may still become a list or a rule.
-const MEANING = /[\n\\`$<>&*_~[\]()!|:;/#]/;
-const SHORT_LINE = 12;
+const FOLD_CHARS = 200 * 1024;
+const COLOUR_CHARS = 20 * 1024;
+// What may change the meaning of text before it, and of code.
+const STOPS = /[\n\\`$<>&*_~[\]()!|:;/#]/;
+const CODE_STOPS = /[`~$\\]/;
+// Too long to become a list, a rule or an address.
+const PLAIN = / [^\n\\`$<>&*_~[\]()!|:;/#]{12,}$/;
+
+const SLASHES = /\/\/.*|\/\*[^]*?(?:\*\/|$)/;
+const HASH = /(?<![^\s;])#.*/;
+const DASHES = /--.*|\/\*[^]*?(?:\*\/|$)/;
+const QUOTED = /"""[^]*?(?:"""|$)|`(?:\\[^]|[^`\\])*`|"(?:\\.|[^"\\\n])*"|(?<![&<\w])'(?:\\.|[^'\\\n])*'/;
+const COMMON = 'and as async await break case class continue do else end enum export false finally for from function '
+	+ 'if import in let match nil not null or return self static switch then throw true try until var while with yield';
+// [names of languages that look alike, comments, words]
+const LANGUAGES = [
+	['python py bash sh shell zsh dockerfile makefile ruby rb perl r json yaml yml toml ini', HASH,
+		`${COMMON} begin def del done elif elsif esac except exit False fi global is lambda local module None pass raise `
+		+ 'require rescue set True unless'],
+	['javascript js jsx typescript ts tsx jsonc go c cpp c++ h hpp java kotlin scala swift csharp '
+		+ 'cs c# rust rs css scss', SLASHES, `${COMMON} catch char const default delete double extends final float fn fun `
+		+ 'func go impl implements int interface long mod mut namespace new of override package private protected pub public '
+		+ 'Self struct super template this trait type typedef typeof undefined unsigned use using val virtual void'],
+	['sql lua', DASHES, `${COMMON} all alter between by count create delete desc distinct drop exists `
+		+ 'group having index inner insert into is join key left like limit local on order outer primary repeat select set '
+		+ 'table union unique update values view when where'],
+	['html xml svg', /<!--[^]*?(?:-->|$)/, ''],
+];
 
 const draw = (each) => (typeof each === 'string' ? each : each.tag === 'figure' ? codeBlock(each)
 	: h(each.tag, each.props, each.children.map(draw)));
 
 function codeBlock({ lang, text, open }) {
-	const code = h('code', null, text);
+	const code = h('code', null, open || text.length > COLOUR_CHARS ? text : coloured(lang.toLowerCase(), text));
 	const pre = h('pre', { tabindex: '0' }, code);
-	if (!open && lang && text.length <= REST_CHARS) {
-		// Colours come when they come.
-		import('./highlight.js').then(({ highlight }) => highlight(code, lang, text), () => {});
-	}
 	return h('figure', { class: 'code' }, h('figcaption', null, h('span', null, lang || 'text'),
 		copyButton(() => code.textContent, 'Copy', { class: 'slim' })),
 	text.length > FOLD_CHARS ? h('details', null, h('summary', null, `${text.length} characters`), pre) : pre);
 }
 
+function coloured(lang, text) {
+	const [, comment, list] = LANGUAGES.find(([names]) => names.split(' ').includes(lang)) || [];
+	if (!comment) return text;
+	const words = new Set(list.split(' '));
+	const token = new RegExp(`(?<comment>${comment.source})|(?<string>${QUOTED.source})|(?<number>\\d[\\w.]*)`
+		+ '|(?<word>[\\p{L}_$][\\p{L}\\p{N}_$]*)', 'gu');
+	const parts = [];
+	let plain = 0;
+	for (const { 0: found, index, groups } of text.matchAll(token)) {
+		const kind = Object.keys(groups).find((each) => groups[each] !== undefined);
+		if (kind === 'word' && !words.has(comment === DASHES ? found.toLowerCase() : found)) continue;
+		parts.push(text.slice(plain, index), h('span', { class: `tok-${kind}` }, found));
+		plain = index + found.length;
+	}
+	return [...parts, text.slice(plain)];
+}
+
 /**
- * A view of text that grows: `update(text)` with all of it so far, `finish()` at its end. Blocks that another follows
- * are done: they keep their elements and are not parsed again. Plain words are added to the last text: parsing a long
- * paragraph anew for each of them shows.
+ * `update(text)` with all of it so far, `finish()` at its end. Blocks that another follows keep their elements. Plain
+ * words are added to the last text: parsing a long paragraph anew for each of them shows.
  */
 export function growing(element) {
 	let source = '';
-	let done = 0;              // characters that belong to blocks that are done
+	let done = 0;              // characters of blocks that are done
 	let tail = null;           // the element of the rest
-	let end = null;            // {text, isCode}: where more words belong; null: parse again
-	let shown = 0;             // characters of the source that are in it
+	let end = null;            // the text node where more belongs until `stops`
+	let stops;
+	let shown = 0;             // characters that are in it
 
 	function renderTail(isEnd) {
 		const rest = source.slice(done);
@@ -45,43 +81,39 @@ export function growing(element) {
 		for (const each of tree) element.append(draw(each));
 		if (!last) return;
 		if (tree.length) done += rest.split('\n', last.line).join('\n').length + 1;
-		shown = source.trimEnd().length;
 		tail = draw(last);
 		element.append(tail);
-		if (isEnd) return;
-		if (last.tag !== 'figure') {
-			end = openText();
-		} else if (last.grows) {
-			end = { text: tail.querySelector('code').firstChild, isCode: true };
-			shown = source.length;
-		}
+		if (!isEnd) end = openEnd(last);
 	}
 
-	function openText() {
+	function openEnd({ tag, grows }) {
+		const isCode = tag === 'figure';
+		stops = isCode ? CODE_STOPS : STOPS;
+		shown = (isCode ? source : source.trimEnd()).length;
+		const [words] = PLAIN.exec(source.slice(-80)) || [];
 		let text = tail;
 		while (text.lastChild) text = text.lastChild;
-		const line = source.slice(source.lastIndexOf('\n', shown - 1) + 1, shown);
-		const isSure = text.data && !source.includes('\n', shown) && source.length - shown + line.length > SHORT_LINE
-			&& line.endsWith(text.data.slice(-SHORT_LINE));
-		return isSure ? { text, isCode: false } : null;
+		const isSure = isCode ? grows : words && text.data?.endsWith(words.trimEnd());
+		return isSure ? text : null;
 	}
 
 	return {
 		update(text) {
 			const all = text.replace(/\r\n?/g, '\n');
 			const more = all.slice(source.length);
-			const isGrowth = all.startsWith(source.slice(-200), Math.max(0, source.length - 200));
+			const isGrowth = all.startsWith(source);
 			source = all;
 			if (!isGrowth) {
 				element.replaceChildren();
-				tail = null;
+				tail = end = null;
 				done = 0;
-			} else if (end && !(end.isCode ? /[`~$\\]/ : MEANING).test(more)) {        // only a fence can end code
-				end.text.appendData(source.slice(shown));
-				shown = source.length;
-				return;
 			}
-			renderTail(false);
+			if (end && !stops.test(more)) {
+				end.appendData(source.slice(shown));
+				shown = source.length;
+			} else {
+				renderTail(false);
+			}
 		},
 		finish: () => renderTail(true),
 	};

@@ -1,37 +1,43 @@
 // What is asked of the server: the answer once it is there, or what went wrong in its place.
 import { serverNow } from '../core/format.js';
-import { api } from '../core/net.js';
+import { api, queryText } from '../core/net.js';
 import { computed, effect, onCleanup, signal, untracked } from '../core/signal.js';
 import { onDone } from '../state/requests.js';
 import { inlineError, skeleton } from './parts.js';
 
 const MOST_ROWS = 999;        // the server gives no more at once
 
-/** read(abort signal) → promise, again when `when()` changes. value() is null until it answers; complaint: a child
- *  that says what failed; view(show): children, what `show` makes of the value. */
-export function asked(read, when = () => {}) {
+/** what: an address or (abort signal) → promise; asked again when `when()` changes, not at all while that is null.
+ *  value() is null until it answers; complaint: a child; view(show): children, what `show` makes of the value. */
+export function asked(what, when = () => {}) {
 	const value = signal(null);
 	const error = signal(null);
 	const gone = new AbortController();
 	onCleanup(() => gone.abort());
-	const again = () => read(gone.signal).then((found) => {
-		value.set(found);
-		error.set(null);
-	}, (failed) => { if (!gone.signal.aborted) error.set(failed); });
-	effect(() => {
-		when();
-		untracked(again);
-	});
+	const read = typeof what === 'function' ? what : (abort) => api(what, { signal: abort });
+	let turns = 0;
+	let newest = 0;
+	const again = () => {
+		const turn = ++turns;
+		// An older answer may come after a newer one.
+		const take = (found, failure = null) => {
+			if (turn < newest) return;
+			newest = turn;
+			if (!failure) value.set(found);
+			error.set(failure);
+		};
+		return read(gone.signal).then(take, (failure) => take(null, failure));
+	};
+	effect(() => { if (when() !== null) untracked(again); });
 	const complaint = () => error() && inlineError(error(), again);
-	const view = (show) => [complaint, () => (value() ? untracked(() => show(value())) : !error() && skeleton(4))];
+	const view = (show) => [complaint, () => (value() ? untracked(() => show(value())) : !error() && skeleton())];
 	return { value, again, complaint, view };
 }
 
 /** The finished requests that fit `query`, kept up by the stream; rows() is null while nobody knows, more() is '+'
  *  when there were more. */
 export function recentRows(query) {
-	const { value, complaint } = asked((abort) => api('api/metrics/activity', { query: { ...query, limit: MOST_ROWS },
-		signal: abort }));
+	const { value, complaint } = asked(`api/metrics/activity${queryText({ ...query, limit: MOST_ROWS })}`);
 	const newer = signal([]);
 	onDone((row) => {
 		if (row.model === (query.model || row.model)) newer.update((all) => [row, ...all].slice(0, MOST_ROWS));
@@ -43,10 +49,10 @@ export function recentRows(query) {
 }
 
 /** [{at, items}] for each of the last `count` spans of `seconds`, oldest first. */
-export function spansOf(list, seconds, count, timeOf = (item) => item.at) {
+export function spansOf(list, seconds, count) {
 	const first = Math.floor(serverNow() / seconds) - count + 1;
 	const spans = Array.from({ length: count }, (_, i) => ({ at: (first + i) * seconds, items: [] }));
-	for (const item of list) spans[Math.floor(timeOf(item) / seconds) - first]?.items.push(item);
+	for (const item of list) spans[Math.floor(item.at / seconds) - first]?.items.push(item);
 	return spans;
 }
 

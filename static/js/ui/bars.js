@@ -1,42 +1,63 @@
-// Amounts as bars: always with their number as text, never colour alone.
-import { h, newId } from '../core/dom.js';
+// Amounts as bars and small lines, always with their number as text.
+import { h, newId, s } from '../core/dom.js';
 import { isNumber } from '../core/format.js';
 
-/** One amount of a whole. value, max and text are functions; bare: without label. */
-export function meter({ label, value, max, text, bare = false }) {
-	const amount = () => (isNumber(value()) ? value() : 0);
-	const share = () => (max() > 0 ? Math.min(1, Math.max(0, amount() / max())) : 0);
-	const bar = h('div', { class: 'meter', role: 'meter', 'aria-label': label, 'aria-valuemin': '0',
-		'aria-valuemax': () => max() ?? 0, 'aria-valuenow': amount, 'aria-valuetext': text },
+/** One amount of a whole. value, max and text are functions; bare: without words. */
+export function meter({ label, value, max, text, bare }) {
+	const amount = () => value() || 0;
+	const share = () => (max() > 0 ? Math.max(0, amount() / max()) : 0);
+	const bar = h('div', { class: 'meter', role: 'meter', 'aria-label': label, 'aria-valuemax': max,
+		'aria-valuenow': amount, 'aria-valuetext': text },
 	h('div', { class: 'fill', css: { '--part': () => `${share() * 100}%` } }));
 	return bare ? bar : h('div', { class: 'metered' }, h('div', { class: 'row' }, h('span', null, label),
 		h('span', { class: 'num end' }, text)), bar);
 }
 
-/** segments: () => [{label, value, series: 1-8 | 'free', href?}]. The table says in words what the bar shows. */
-export function stackedBar({ label, segments, total, format }) {
+/** segments: () => [{label, value, series: 1-8 | 'free', href?}] */
+export function stackedBar({ label, segments, format,
+	total = () => segments().reduce((sum, { value }) => sum + value, 0) }) {
 	const id = newId('bar');
-	const row = ({ label: name, value, series, href }) => h('tr', null, h('th', { scope: 'row' },
-		h('span', { class: `key seg-${series}` }), href ? h('a', { href }, name) : name),
+	const part = ({ label: name, value, kind, text = `${name} ${format(value)}` }) => value > 0 && h('div', {
+		class: `seg ${kind}`, title: text, css: { '--part': `${(value / total()) * 100}%` } },
+	h('span', { class: 'clip' }, text));
+	const row = ({ label: name, value, kind, href }) => h('tr', null, h('th', { scope: 'row' },
+		h('span', { class: `key ${kind}` }), href ? h('a', { href }, name) : name),
 	h('td', { class: 'num' }, format(value)));
+	const all = () => segments().map((one) => ({ kind: `seg-${one.series}`, ...one }));
 	return h('div', { class: 'stacked' },
 		h('div', { class: 'row' }, h('span', { id }, label), h('span', { class: 'num end muted' }, () => format(total()))),
-		strip({ 'aria-hidden': 'true' }, () => segments().map((each) => ({ ...each, kind: `seg-${each.series}`,
-			text: format(each.value), inside: h('span', { class: 'clip' }, `${each.label} ${format(each.value)}`) })), total),
-		h('table', { class: 'legend', 'aria-labelledby': id }, h('tbody', null, () => segments().map(row))));
+		h('div', { class: 'stack-bar', 'aria-hidden': 'true' }, () => all().map(part)),
+		h('table', { class: 'legend', 'aria-labelledby': id }, () => all().map(row)));
 }
 
 /** What happened one after the other: parts: () => [{label, ms, kind}]. */
 export function timelineBar({ label, parts, format }) {
-	const all = () => parts().filter((part) => part.ms > 0)
-		.map((part) => ({ label: part.label, value: part.ms, kind: `is-${part.kind}`, text: format(part.ms) }));
-	return h('div', { class: 'stacked timeline' },
-		strip({ role: 'img', 'aria-label': () => `${label}: ${all().map((each) => `${each.label} ${each.text}`)
-			.join(', ')}` }, all, () => all().reduce((sum, each) => sum + each.value, 0)),
-		h('ul', { class: 'row legend' }, () => all().map((each) => h('li', null, h('span', { class: `key ${each.kind}` }),
-			`${each.label} `, h('span', { class: 'num' }, each.text)))));
+	const segments = () => parts().filter(({ ms }) => ms > 0)
+		.map(({ label: name, ms, kind }) => ({ label: name, value: ms, kind: `is-${kind}` }));
+	return h('div', { class: 'timeline' }, stackedBar({ label, segments, format }));
 }
 
-const strip = (props, parts, total) => h('div', { class: 'stack-bar', ...props },
-	() => parts().filter((each) => each.value > 0).map((each) => h('div', { class: `seg ${each.kind}`,
-		title: `${each.label}: ${each.text}`, css: { '--part': `${(each.value / total()) * 100}%` } }, each.inside)));
+/** values: () => numbers, null where nothing is known; text: () => what they say. */
+export function spark({ label, values, text }) {
+	const path = () => {
+		const [low, high] = extent([0, ...values()]);
+		return linePath(values(), (i) => (i / (values().length - 1)) * 200,
+			(value) => 30 - ((value - low) / (high - low || 1)) * 28);
+	};
+	return h('div', null, s('svg', { class: 'spark', viewBox: '0 0 200 32', preserveAspectRatio: 'none', role: 'img',
+		'aria-label': () => `${label}: ${text()}` }, s('path', { d: path })));
+}
+
+/** Least and greatest, null when nothing is known. */
+export function extent(values) {
+	const known = values.filter(isNumber);
+	return known.length ? [Math.min(...known), Math.max(...known)] : null;
+}
+
+/** toX: of an index; toY: of a value. A gap stays one, a lone point is a short dash. */
+export const linePath = (values, toX, toY) => values.map((value, i) => {
+	if (!isNumber(value)) return '';
+	const isFirst = !isNumber(values[i - 1]);
+	const isAlone = isFirst && !isNumber(values[i + 1]);
+	return `${isFirst ? 'M' : 'L'}${toX(i).toFixed(1)} ${toY(value).toFixed(1)}${isAlone ? 'm-2 0h4' : ''}`;
+}).join('') || 'M0 0';

@@ -1,43 +1,33 @@
 // Asks for the API key until one is right.
 import { h } from '../core/dom.js';
-import { api, apiKey, isKeyRemembered, keyNeeded, setKey } from '../core/net.js';
+import { api, isKeyRemembered, keyNeeded, setKey } from '../core/net.js';
 import { signal } from '../core/signal.js';
 import { openDialog } from './dialog.js';
 import { sheet } from './pages.js';
-import { button, field } from './parts.js';
-
-let isOpen = false;
+import { button, field, switchBox } from './parts.js';
 
 export async function openKeyForm() {
-	if (isOpen) return;
-	isOpen = true;
 	await sheet('views');
-	const error = signal(apiKey.peek() && keyNeeded.peek().message);
-	const isBusy = signal(false);
+	const error = signal('');
 	const input = h('input', { type: 'password', autocomplete: 'current-password', autofocus: true, required: true });
-	const remember = h('input', { type: 'checkbox', checked: isKeyRemembered() });
+	const remember = signal(isKeyRemembered());
 	const submit = async (event) => {
 		event.preventDefault();
-		isBusy.set(true);
 		try {
-			await api('api/version', { headers: { Authorization: `Bearer ${input.value}` }, anonymous: true });
-			setKey(input.value, remember.checked);
+			await api('api/version', { headers: { Authorization: `Bearer ${input.value}` } });
+			setKey(input.value, remember.peek());
 			dialog.close();
 		} catch (failure) {
 			error.set(failure.message);
 			input.select();
-		} finally {
-			isBusy.set(false);
 		}
 	};
 	const dialog = openDialog({
-		title: 'The server wants an API key',
-		onClose: () => { isOpen = false; },
+		title: keyNeeded.peek().message ? 'The server wants an API key' : 'API key',
+		onClose: () => keyNeeded.set(null),
 		body: () => h('form', { class: 'stack', onsubmit: submit },
-			field('API key', input, { error, hint: 'One of the keys under apiKeys in the configuration of llamaswap.' }),
-			h('label', { class: 'row' }, remember, h('span', { class: 'grow' },
-				'Remember in this browser (otherwise until the tab is closed)')),
-			h('div', { class: 'row end' }, button('Later', { kind: 'quiet', onclick: () => dialog.close() }),
-				button(() => (isBusy() ? 'Checking' : 'Use this key'), { type: 'submit', kind: 'primary', disabled: isBusy }))),
+			field('API key', input, { error, hint: 'One of the apiKeys in the configuration' }),
+			switchBox('Remember it after this tab is closed', remember),
+			h('div', { class: 'row end' }, button('Use this key', { type: 'submit', kind: 'primary' }))),
 	});
 }

@@ -1,20 +1,22 @@
-// A log on the screen: only the rows in view exist, in a box that is as high as all of them.
+// A log on the screen: only the rows in view exist.
 import { h } from '../core/dom.js';
 import { effect, onCleanup, signal } from '../core/signal.js';
-import { lowerBound, plain } from '../state/logs.js';
-import { runs } from './ansi.js';
+import { CODES, lastWritten, lowerBound, plain } from '../state/logs.js';
 
 const OVERSCAN = 8;
-const PASSES = 3;
 const MOST_SHOWN = 4000;      // characters of a line
 const LETTERS = 100;          // of a probe: widths are whole pixels
+const ON = { 1: { 'font-weight': '700' }, 2: { isDim: true }, 3: { 'font-style': 'italic' },
+	4: { 'text-decoration': 'underline' }, 7: { isInverse: true }, 9: { 'text-decoration': 'line-through' },
+	22: { 'font-weight': null, isDim: false }, 23: { 'font-style': null }, 24: { 'text-decoration': null },
+	27: { isInverse: false }, 29: { 'text-decoration': null }, 39: { fore: null }, 49: { back: null } };
 
 /** filter: () => LineFilter; look: () => {wrap, size, times, current}; onDraw(filter): after each drawing.
- *  `fresh()` is null while the log is followed, else the number of lines that came since. */
+ *  `fresh()`: lines that came since it was stopped; null while it is followed. */
 export function logView({ ring, filter, look, onDraw, ...props }) {
 	const fresh = signal(null);
-	const rows = new Map();       // line number → element
-	const heights = new Map();    // of wrapped lines: estimated, then measured
+	const drawn = new Map();      // line number → element
+	const heights = new Map();    // of wrapped lines: as the letters are equally wide; measured once in view
 	let tops = [0];
 	let anchor = null;            // the line at the top, and how much of it is above
 	let seen = 0;
@@ -23,6 +25,7 @@ export function logView({ ring, filter, look, onDraw, ...props }) {
 	const step = () => Math.round(look().size * 1.5);
 	const yOf = (index) => (look().wrap ? tops[index] : index * step());
 	const indexAt = (y) => (look().wrap ? Math.max(0, lowerBound(tops, y + 1) - 1) : Math.floor(y / step()));
+	const indexOf = (number) => lowerBound(filter().rows, number);
 	const spacer = h('div', { class: 'log-lines' });
 	const probes = ['0', '漢'].map((letter) => h('i', { class: 'vh', 'aria-hidden': 'true' }, letter.repeat(LETTERS)));
 	const box = h('div', { ...props, role: 'log', 'aria-live': 'off', tabindex: '0', onscroll, oncopy,
@@ -36,69 +39,67 @@ export function logView({ ring, filter, look, onDraw, ...props }) {
 
 	function draw() {
 		isAsked = false;
-		const lines = filter();
-		if (!lines.step()) refresh();
-		for (let pass = 0; pass < PASSES; pass++) {
-			if (look().wrap) arrange(lines);
-			const bottom = Math.max(0, yOf(lines.count) - box.clientHeight);
-			const top = fresh.peek() === null ? bottom : Math.min(bottom, yOf(lines.index(anchor.number)) + anchor.into);
-			const from = Math.max(0, indexAt(top) - OVERSCAN);
-			Object.assign(spacer.style, { height: `${yOf(lines.count)}px`, paddingTop: `${yOf(from)}px` });
-			place(lines, from, Math.min(lines.count, indexAt(top + box.clientHeight) + OVERSCAN));
-			box.scrollTop = top;
-			shownTop = box.scrollTop;
-			if (!look().wrap || !isCorrected()) break;
-		}
-		if (fresh.peek() !== null) fresh.set(lines.count - lines.index(seen));
-		onDraw(lines);
+		if (!filter().step()) refresh();
+		const { rows } = filter();
+		if (look().wrap) arrange(rows);
+		const bottom = Math.max(0, yOf(rows.length) - box.clientHeight);
+		const top = fresh.peek() === null ? bottom : Math.min(bottom, yOf(indexOf(anchor.number)) + anchor.into);
+		const from = Math.max(0, indexAt(top) - OVERSCAN);
+		Object.assign(spacer.style, { height: `${yOf(rows.length)}px`, paddingTop: `${yOf(from)}px` });
+		place(rows.slice(from, indexAt(top + box.clientHeight) + OVERSCAN));
+		box.scrollTop = top;
+		shownTop = box.scrollTop;
+		if (look().wrap) correct();
+		if (fresh.peek() !== null) fresh.set(rows.length - indexOf(seen));
+		onDraw(filter());
 	}
 
-	// The letters are equally wide: what a wrapped line needs is known beforehand, but for unusual ones.
-	function arrange(lines) {
+	function arrange(rows) {
 		const [cell, wide] = probes.map((probe) => probe.scrollWidth / LETTERS);
 		const columns = Math.max(1, Math.floor(spacer.clientWidth / cell - 2));
 		tops = [0];
-		if (heights.size > 2 * lines.count + 999) heights.clear();        // most are of lines that are gone
-		for (let i = 0; i < lines.count; i++) {
-			const number = lines.number(i);
+		if (heights.size > 2 * rows.length + 999) heights.clear();      // most are of lines that are gone
+		rows.forEach((number, i) => {
 			if (!heights.has(number)) {
 				const text = plain(ring.at(number).text).slice(0, MOST_SHOWN);
 				const used = text.length + text.replace(/[^\u1100-\uffff]/g, '').length * (wide / cell - 1) + look().times * 9;
 				heights.set(number, Math.max(1, Math.ceil(used / columns)) * step());
 			}
 			tops.push(tops[i] + heights.get(number));
-		}
+		});
 	}
 
-	function isCorrected() {
-		const wrong = [...rows].filter(([number, row]) => row.offsetHeight !== heights.get(number));
-		for (const [number, row] of wrong) heights.set(number, row.offsetHeight);
-		return wrong.length > 0;
+	function correct() {
+		for (const [number, { offsetHeight }] of drawn) {
+			if (heights.get(number) !== offsetHeight) refresh();
+			heights.set(number, offsetHeight);
+		}
 	}
 
 	// Rows in which a selection begins or ends stay, so that it survives scrolling.
-	function place(lines, from, to) {
+	function place(numbers) {
 		const { anchorNode, focusNode } = getSelection();
-		const wanted = new Set(Array.from({ length: to - from }, (_, i) => lines.number(from + i)));
-		for (const [number, row] of rows) {
-			row.classList.toggle('away', !wanted.has(number));
-			if (wanted.has(number) || (ring.at(number) && (row.contains(anchorNode) || row.contains(focusNode)))) continue;
+		for (const [number, row] of drawn) {
+			const isAway = !numbers.includes(number);
+			row.classList.toggle('away', isAway);
+			if (!isAway || row.contains(anchorNode) || row.contains(focusNode)) continue;
 			row.remove();
-			rows.delete(number);
+			drawn.delete(number);
 		}
-		for (const number of wanted) {
-			if (!rows.has(number)) rows.set(number, h('div', { 'data-line': number }));
-			fill(rows.get(number), ring.at(number), number === look().current, lines.find);
+		for (const number of numbers) {
+			if (!drawn.has(number)) drawn.set(number, h('div', { 'data-line': number }));
+			fill(drawn.get(number), ring.at(number), number === look().current);
 		}
 		let at = spacer.firstChild;
-		for (const [, row] of [...rows].sort(([a], [b]) => a - b)) {
+		for (const [, row] of [...drawn].sort(([a], [b]) => a - b)) {
 			if (row === at) at = at.nextSibling;
 			else spacer.insertBefore(row, at);
 		}
 	}
 
-	function fill(row, { text, at, isMark }, isCurrent, find) {
-		const drawing = [text, document.documentElement.dataset.theme, find, look().times, isCurrent].join();
+	function fill(row, { text, at, isMark }, isCurrent) {
+		const { find } = filter();
+		const drawing = [text, find, look().times, isCurrent].join();
 		if (row.drawing === drawing) return;
 		row.drawing = drawing;
 		row.className = `log-line ${isMark ? 'skipped' : ''} ${isCurrent ? 'current' : ''}`;
@@ -114,10 +115,9 @@ export function logView({ ring, filter, look, onDraw, ...props }) {
 		refresh();
 	}
 
-	/** Holds what is in view. */
 	function stop() {
 		const index = indexAt(shownTop);
-		anchor = { number: filter().number(index), into: shownTop - yOf(index) };
+		anchor = { number: filter().rows[index], into: shownTop - yOf(index) };
 		if (fresh.peek() !== null) return;
 		ring.isHeld = true;
 		seen = ring.end;
@@ -130,36 +130,32 @@ export function logView({ ring, filter, look, onDraw, ...props }) {
 		refresh();
 	}
 
-	/** Brings a line into view. */
 	function show(number) {
 		stop();
-		const y = yOf(filter().index(number)) - shownTop;
-		if (y < 0 || y + step() > box.clientHeight) anchor = { number, into: -Math.round(box.clientHeight / 3) };
+		anchor = { number, into: -Math.round(box.clientHeight / 3) };
 		refresh();
 	}
 
-	function text(first = -Infinity, last = Infinity) {
-		const lines = filter();
-		const found = [];
-		lines.step(Infinity);
-		for (let i = lines.index(first); lines.number(i) <= last && i < lines.count; i++) {
-			found.push(plain(ring.at(lines.number(i)).text));
-		}
-		return found.join('\n');
+	function text(first = 0, last = Infinity) {
+		filter().step(Infinity);
+		return filter().rows.filter((number) => number >= first && number <= last)
+			.map((number) => plain(ring.at(number).text)).join('\n');
 	}
 
 	function oncopy(event) {
-		const { anchorNode, anchorOffset, focusNode, focusOffset, isCollapsed } = getSelection();
-		if (isCollapsed || !box.contains(anchorNode) || !box.contains(focusNode)) return;
-		const ends = [[anchorNode, anchorOffset], [focusNode, focusOffset]].map(([node, offset]) => {
+		if (getSelection().isCollapsed) return;
+		const chosen = getSelection().getRangeAt(0);
+		if (!box.contains(chosen.commonAncestorContainer)) return;
+		const placeOf = (node, offset) => {
 			const row = (node.closest ? node : node.parentElement).closest('.log-line');
-			if (!row) return [offset ? Infinity : -Infinity, 0];          // all is selected
-			const range = new Range();
-			range.setStart(row, 0);
-			range.setEnd(node, offset);
-			return [Number(row.dataset.line), range.toString().length];
-		});
-		const [[first, start], [last, end]] = ends.sort(([a, inA], [b, inB]) => a - b || inA - inB);
+			if (!row) return [offset ? Infinity : 0, 0];      // all is selected
+			const before = new Range();
+			before.setStart(row, 0);
+			before.setEnd(node, offset);
+			return [Number(row.dataset.line), before.toString().length];
+		};
+		const [first, start] = placeOf(chosen.startContainer, chosen.startOffset);
+		const [last, end] = placeOf(chosen.endContainer, chosen.endOffset);
 		const found = text(first, last).split('\n');
 		if (last < Infinity) found.push(found.pop().slice(0, end));
 		found[0] = found[0].slice(start);
@@ -175,13 +171,10 @@ export function logView({ ring, filter, look, onDraw, ...props }) {
 	effect(redo);
 	const sizes = new ResizeObserver(redo);
 	sizes.observe(box);
-	const themes = new MutationObserver(redo);
-	themes.observe(document.documentElement, { attributes: true });
-	onCleanup(() => [sizes, themes].forEach((observer) => observer.disconnect()));
-	return { box, spacer, fresh, refresh, stop, follow, show, text, top: () => filter().number(indexAt(shownTop)) };
+	onCleanup(() => sizes.disconnect());
+	return { box, spacer, fresh, refresh, stop, follow, show, text, top: () => filter().rows[indexAt(shownTop)] };
 }
 
-/** Text in its colours, with what was looked for in <mark>. */
 function marked(line, find) {
 	const parts = runs(line.slice(0, MOST_SHOWN));
 	const whole = parts.map(({ text }) => text).join('');
@@ -199,4 +192,54 @@ function marked(line, find) {
 		}
 	}
 	return found;
+}
+
+/** [{text, css}] */
+function runs(line) {
+	const text = lastWritten(line);
+	const found = [];
+	let style = {};
+	let from = 0;
+	for (const match of [...text.matchAll(CODES), { index: text.length, 0: '' }]) {
+		if (match.index > from) found.push({ text: text.slice(from, match.index), css: cssOf(style) });
+		from = match.index + match[0].length;
+		if (match[2] === 'm') style = changed(style, match[1].replaceAll('::', ':').split(/[;:]/).map(Number));
+	}
+	return found;
+}
+
+function changed(before, codes) {
+	let style = { ...before };
+	for (let code = codes.shift(); code !== undefined; code = codes.shift()) {
+		const ground = code < 40 || (code >= 90 && code < 98) ? 'fore' : 'back';
+		if (!code) style = {};
+		else if (ON[code]) Object.assign(style, ON[code]);
+		else if (code === 38 || code === 48) style[ground] = codes.shift() === 2 ? codes.splice(0, 3) : codes.shift();
+		else if (code % 10 < 8 && [3, 4, 9, 10].includes(Math.trunc(code / 10))) {
+			style[ground] = (code % 10) + (code >= 90 ? 8 : 0);
+		}
+	}
+	return style;
+}
+
+// All text must stand out from its ground. The first 16 colours are our own.
+function cssOf({ fore = null, back = null, isDim, isInverse, ...css }) {
+	const ground = isInverse ? fore ?? 7 : back;
+	if (ground !== null) {
+		const [red, green, blue] = rgbOf(ground).map((part) => (part / 255) ** 2.2);
+		const isLight = 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18;
+		return { ...css, color: isLight ? '#000' : '#fff', background: `rgb(${rgbOf(ground)})` };
+	}
+	if (fore === null) return { ...css, color: isDim ? 'var(--text-3)' : null };
+	const moved = (lightness) => `oklch(from rgb(${rgbOf(fore)}) ${lightness} c h)`;
+	return { ...css, color: fore < 16 ? `var(--ansi-${fore})`
+		: `light-dark(${moved('min(l, .5)')}, ${moved('max(l, .72)')})` };
+}
+
+/** Of one of the 256 colours, or of [red, green, blue]. */
+function rgbOf(colour) {
+	if (Array.isArray(colour)) return [0, 1, 2].map((i) => Math.min(colour[i] || 0, 255));
+	if (colour < 16) return [1, 2, 4].map((bit) => (colour & bit ? 170 : 0) + (colour > 7 ? 85 : 0));
+	if (colour > 231) return Array(3).fill(8 + 10 * (colour - 232));
+	return [36, 6, 1].map((step) => Math.floor((colour - 16) / step) % 6).map((part) => part && 55 + 40 * part);
 }

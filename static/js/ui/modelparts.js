@@ -1,19 +1,71 @@
-// How a model looks wherever it appears: its state, its one button, its progress, its failure.
+// How a model looks wherever it appears, and what a user can make the server do with it.
 import { every, h, icon } from '../core/dom.js';
 import { hello } from '../core/feed.js';
 import { bytes, clock, since, timeElement, until } from '../core/format.js';
 import { api, apiUrl } from '../core/net.js';
 import { href } from '../core/router.js';
-import { computed, untracked } from '../core/signal.js';
-import { alike, dismissFailure, displayName, hasFailure, isLoaded, isOnGpu, memoryOf, models } from
+import { computed, signal, untracked } from '../core/signal.js';
+import { alike, dismissFailure, displayName, hasFailure, isLoaded, isOnGpu, memoryOf, modelById, models, profile } from
 	'../state/models.js';
-import { change, pendingOf, unloadAll, unloadModel, unloadable } from './actions.js';
 import { asked } from './asked.js';
 import { button, codeBlock, emptyState, linkButton, skeleton } from './parts.js';
+import { askFirst, toastError } from './toast.js';
 
 const GLYPHS = { starting: 'busy', stopping: 'busy' };
 const PHASES = { queued: ['queued', 'queued'], loading: ['starting', 'loading'], prompt: ['starting', 'prompt'],
 	generating: ['ready', 'generating'] };
+// What the button of a model says when something is asked of it, and else in each state.
+const LABELS = { load: 'Cancel', cancel: 'Cancelling', unload: 'Unloading', starting: 'Cancel', stopping: 'Unloading',
+	ready: 'Unload' };
+
+const asks = signal(new Map());       // id → {what, model: as it was when it was asked}
+
+/** '', 'load', 'cancel' or 'unload': what is asked of it, until the stream tells what came of that. */
+function pendingOf(id) {
+	const ask = asks().get(id);
+	return ask && ask.model === modelById(id) ? ask.what : '';
+}
+
+/** what: 'load', 'cancel' or 'unload'; with the id '' it is of all models. */
+export async function change(id, what) {
+	if (pendingOf(id)) return;
+	const note = (ask) => asks.update((all) => new Map(all).set(id, ask));
+	note({ what, model: modelById(id) });
+	try {
+		await api(id ? apiUrl('api', 'models', what, id) : `api/models/${what}`, { method: 'POST' });
+		if (!id) note(null);
+	} catch (error) {
+		note(null);
+		toastError(error, `Could not ${what === 'cancel' ? 'cancel the load of' : what} ${id || 'the models'}`);
+	}
+}
+
+const unload = async (id, title, body) => {
+	if (await askFirst({ title, body, yes: 'Unload', no: 'Keep', danger: true })) change(id, 'unload');
+};
+
+export function unloadModel(model) {
+	const { id, in_flight: busy } = model;
+	if (!busy) change(id, 'unload');
+	else unload(id, `Unload ${displayName(model)}?`, `${busy} ${busy === 1 ? 'request is' : 'requests are'} in flight`
+		+ ' and will be cut off.');
+}
+
+export const unloadable = () => models().filter(({ state }) => state === 'ready' || state === 'starting');
+
+export const unloadAll = () => unload('', 'Unload all models?', [h('p', null, 'These stop:'), h('ul', null,
+	unloadable().map((model) => h('li', null, displayName(model), model.in_flight > 0
+		&& ` (cuts off ${model.in_flight} in flight)`)))]);
+
+/** '' or null for no profile. */
+export async function selectProfile(name) {
+	try {
+		await api('api/profiles/active', { method: 'PUT', body: { name: name || null } });
+	} catch (error) {
+		profile.update((now) => ({ ...now }));        // so that the control goes back
+		toastError(error, 'Could not switch the profile');
+	}
+}
 
 function mark(kind, face, ...more) {
 	const state = computed(() => face().state);
@@ -28,28 +80,20 @@ export const phaseBadge = (request) => stateBadge(() => {
 	return { state, word: phase === 'queued' && position ? `queued ${position}` : word };
 });
 
-/** As high as it must be to be hit. */
-export const link = (target, text, props) => h('a', { class: 'clip', href: target, css: { 'line-height': '24px' },
-	...props }, text);
+/** As large as it must be to be hit. */
+export const link = (target, text, props) => h('a', { class: 'clip', href: target,
+	css: { 'line-height': '24px', 'min-width': '24px' }, ...props }, text);
 export const modelLink = (id, text = id) => link(href('models', id), text, { title: id });
 
-/** Load, Cancel or Unload, whatever can be done now; it changes in the moment it is clicked. */
+/** Load, Cancel or Unload, whatever can be done now. */
 export function modelAction(model) {
-	const todo = computed(() => {
-		const { id, peer, state } = model();
-		const pending = pendingOf(id);
-		if (peer) return '';
-		if (pending === 'cancel') return 'Cancelling';
-		if (pending === 'unload' || state === 'stopping') return 'Unloading';
-		if (pending === 'load' || state === 'starting') return 'Cancel';
-		return state === 'ready' ? 'Unload' : hasFailure(model()) ? 'Retry' : 'Load';
-	});
+	const { id, peer } = model.peek();
+	const todo = computed(() => LABELS[pendingOf(id) || model().state] || (hasFailure(model()) ? 'Retry' : 'Load'));
 	const run = () => {
-		const now = model.peek();
-		if (todo.peek() === 'Unload') unloadModel(now);
-		else change(now.id, todo.peek() === 'Cancel' ? 'cancel' : 'load');
+		if (todo() === 'Unload') unloadModel(model());
+		else change(id, todo() === 'Cancel' ? 'cancel' : 'load');
 	};
-	return button(todo, { class: 'model-action', hidden: () => !todo(), disabled: () => todo().endsWith('ing'),
+	return !peer && button(todo, { class: 'model-action', disabled: () => todo().endsWith('ing'),
 		'aria-label': () => `${todo()} ${displayName(model())}`, onclick: run });
 }
 
@@ -68,8 +112,8 @@ export function idleText({ in_flight: busy, ttl, unload_at: at }) {
 	return at === null ? 'idle' : `idle, ${clock(until(at))} left`;
 }
 
-/** What happens to it right now: a load under way, requests that wait for it, a failure that nobody dismissed. */
-export function happening(model, { open = false } = {}) {
+/** A load under way, requests that wait for it, a failure that nobody dismissed. */
+export function happening(model, isOpen = false) {
 	const isStarting = computed(() => model().state === 'starting');
 	const cause = computed(() => hasFailure(model()) && model().last_error, alike);
 	return [() => isStarting() && progress(model),
@@ -78,17 +122,16 @@ export function happening(model, { open = false } = {}) {
 			return queued > 0 && ['stopped', 'stopping'].includes(state) && h('p', { class: 'muted small' },
 				`Requests waiting: ${queued}${why && `, ${why}`}`);
 		},
-		() => cause() && failure(model.peek(), cause(), open)];
+		() => cause() && failure(model.peek(), cause(), isOpen)];
 }
 
-/** How long, how long it took before, and the last thing the engine said. */
 function progress(model) {
 	const estimate = () => model().load_estimate_ms;
 	const elapsed = () => since(model().since);
 	// What it writes is no change of its state, so nobody tells; and this is not worth a log stream of its own.
-	const { value, again } = asked((abort) => api(apiUrl('api', 'models', model.peek().id), { signal: abort }));
+	const { value, again } = asked(apiUrl('api', 'models', model.peek().id));
 	every(1000, again);
-	const line = () => value()?.last_line || model().last_line;
+	const line = () => value()?.last_line;
 	return h('div', { class: 'load-progress' },
 		h('div', { class: 'row' }, h('span', { class: 'num' }, () => clock(elapsed()),
 			() => estimate() && ` / ~${clock(estimate())} est.`),
@@ -98,7 +141,7 @@ function progress(model) {
 }
 
 const failure = (model, { kind, message, at, tail }, open) => h('div', { class: 'failure stack' },
-	h('div', { class: 'row' }, icon('failed', 'Failed'), h('span', { class: 'grow' },
+	h('div', { class: 'row' }, stateGlyph(() => ({ state: 'failed' })), h('span', { class: 'grow' },
 		h('strong', null, kind === 'exited' ? 'Failed while it was running' : 'Failed at start'), ', ', timeElement(at),
 		`: ${message}`)),
 	tail.length > 0 && h('details', { open }, h('summary', null, 'Last output'),
@@ -120,7 +163,6 @@ export function onceLoaded(isThere, page, otherwise) {
 }
 
 const welcome = () => emptyState({ icon: 'models', title: 'No models are configured yet' },
-	h('p', null, () => (hello()?.config_path ? ['They are written into ', h('code', null, hello().config_path), ':']
-		: 'The server was started without a configuration file: see -config. In one:')),
+	h('p', null, 'They are written into ', h('code', null, () => hello()?.config_path || 'the file of -config'), ':'),
 	codeBlock('models:\n  my-model:\n    cmd: llama-server --port ${PORT} -m /path/to/model.gguf', { label: 'Example' }),
 	linkButton('System: configuration', href('system', 'config')));

@@ -1,65 +1,60 @@
-// The small parts that pages are made of. Each is a function from values to an element.
+// The small parts that pages are made of: functions from values to an element.
 import { h, icon, newId, setAttribute } from '../core/dom.js';
+import { shortcut } from '../core/keys.js';
 import { effect, onCleanup, signal } from '../core/signal.js';
-import { singleKeys, shortcut } from '../core/keys.js';
-import { detailOf } from './toast.js';
-import { tooltip } from './tooltip.js';
+import { detailOf, message } from './toast.js';
 
-const reader = (value) => (typeof value === 'function' ? value : () => value);
-const joined = (...classes) => (typeof classes.at(-1) === 'function'
-	? () => [...classes.slice(0, -1), classes.at(-1)()].join(' ') : classes.filter(Boolean).join(' '));
+const TOOLTIP_MS = 350;
+let tip = null;
+let timer = 0;
+
+const read = (value) => (typeof value === 'function' ? value() : value);
+const classes = (...names) => names.filter(Boolean).join(' ');
+
+const pressable = (tag, label, { kind = 'plain', icon: name, ...props }) =>
+	h(tag, { ...props, class: classes('btn', kind, props.class) }, name && icon(name), label);
 
 /** kind: 'primary', 'plain', 'danger' or 'quiet'. */
-export const button = (label, { kind = 'plain', icon: name, ...props } = {}) =>
-	h('button', { type: 'button', ...props, class: joined('btn', kind, props.class) }, name && icon(name), label);
+export const button = (label, props) => pressable('button', label, { type: 'button', ...props });
+export const linkButton = (label, href, props) => pressable('a', label, { href, ...props });
+export const iconButton = (name, label, props) => button('', { kind: 'quiet', 'aria-label': label, ...props, icon: name,
+	class: classes('icon-only', props.class) });
 
-export function iconButton(name, label, { kind = 'quiet', ...props } = {}) {
-	const element = button(typeof name === 'function' ? () => icon(name()) : icon(name), { 'aria-label': label, ...props,
-		kind, class: joined('icon-only', props.class) });
-	tooltip(element, reader(label));
-	return element;
-}
+export const tag = (text, kind) => h('span', { class: classes('tag', kind) }, text);
 
-export const linkButton = (label, href, { kind = 'plain', icon: name, ...props } = {}) =>
-	h('a', { href, ...props, class: joined('btn', kind, props.class) }, name && icon(name), label);
-
-export const tag = (text, kind = '') => h('span', { class: `tag ${kind}` }, text);
-
-export const chip = (label, { pressed, count = null, ...props } = {}) => h('button', { type: 'button', class: 'chip',
+export const chip = (label, { pressed, count, ...props }) => h('button', { type: 'button', class: 'chip',
 	'aria-pressed': () => String(Boolean(pressed())), ...props },
 	label, count && h('span', { class: 'num muted' }, count));
 
-export const card = (title, { actions = null, id = newId('card'), ...props } = {}, ...children) =>
-	h('section', { 'aria-labelledby': id, ...props, class: joined('card', props.class) },
+export const card = (title, { actions, id = newId('card'), ...props } = {}, ...children) =>
+	h('section', { 'aria-labelledby': id, ...props, class: classes('card', props.class) },
 		h('div', { class: 'card-head' }, h('h2', { id }, title), actions && h('div', { class: 'row end' }, actions)),
 		children);
 
 /** facts([['Kernel', '6.1'], …]); null pairs are left out. */
-export const facts = (pairs, props = {}) => h('dl', { ...props, class: joined('facts', props.class) },
+export const facts = (pairs, props) => h('dl', { class: classes('facts', props?.class) },
 	pairs.filter(Boolean).map(([term, value]) => h('div', null, h('dt', null, term), h('dd', null, value))));
 
-export function field(label, control, { hint = '', error = null, ...props } = {}) {
+export function field(label, control, { hint, error, class: more } = {}) {
 	control.id ||= newId('field');
 	const id = (part) => `${control.id}-${part}`;
-	setAttribute(control, 'aria-describedby', [hint && id('hint'), error && id('error')].filter(Boolean).join(' '));
+	setAttribute(control, 'aria-describedby', classes(hint && id('hint'), error && id('error')) || null);
 	if (error) effect(() => setAttribute(control, 'aria-invalid', error() ? 'true' : null));
-	return h('div', { ...props, class: joined('field', props.class) }, h('label', { for: control.id }, label), control,
+	return h('div', { class: classes('field', more) }, h('label', { for: control.id }, label), control,
 		hint && h('p', { id: id('hint'), class: 'muted small' }, hint),
 		error && h('p', { id: id('error'), class: 'error-text', role: 'alert', hidden: () => !error() }, error));
 }
 
-/** options: [['a', 'Option A']]; label: the name when there is no field(). */
-export const select = (options, { value = null, onchange, label, ...props } = {}) => h('select', { 'aria-label': label,
+/** options: [['a', 'Option A']]; these and `value` may be functions; label: the name when there is no field(). */
+export const select = (options, { value, onchange, label, ...props } = {}) => h('select', { 'aria-label': label,
 	...props, onchange: ({ currentTarget }) => onchange?.(currentTarget.value) }, () => {
-	const chosen = reader(value)() ?? '';       // read here, so that new options find their choice
-	return reader(options)().map(([key, text, more]) => h('option', { value: key,
-		selected: String(key) === String(chosen), ...more }, text));
+	const chosen = String(read(value));       // read here, so that new options find their choice
+	return read(options).map(([key, text]) => h('option', { value: key, selected: String(key) === chosen }, text));
 });
 
-export const switchBox = (label, value, { hint = '', ...props } = {}) => h('label', { class: 'switch' },
-	h('input', { type: 'checkbox', role: 'switch', checked: value, ...props,
-		onchange: ({ currentTarget }) => value.set(currentTarget.checked) }),
-	h('span', { class: 'grow' }, label, hint && h('span', { class: 'muted small block' }, hint)));
+export const switchBox = (label, value, { hint } = {}) => h('label', { class: 'switch' },
+	h('input', { type: 'checkbox', role: 'switch', checked: value,
+		onchange: ({ currentTarget }) => value.set(currentTarget.checked) }), message(label, hint));
 
 export function segmented(label, options, { value, onchange }) {
 	const name = newId('choice');
@@ -68,43 +63,79 @@ export function segmented(label, options, { value, onchange }) {
 			onchange: () => onchange(key) }), h('span', null, text))));
 }
 
-export function searchBox({ label, oninput, shortcut: keys = '', ...props }) {
-	const element = h('input', { type: 'search', class: 'search', placeholder: label, 'aria-label': label,
-		autocomplete: 'off', spellcheck: 'false', 'aria-keyshortcuts': () => singleKeys() && keys || null, ...props,
-		oninput: () => oninput(element.value) });
-	if (keys) shortcut(keys, label, () => element.select());
+export function searchBox({ label, oninput, shortcut: key, ...props }) {
+	const element = h('input', { type: 'search', placeholder: label, 'aria-label': label, autocomplete: 'off',
+		spellcheck: 'false', ...props, oninput: () => oninput(element.value) });
+	if (key) shortcut(key, label, () => element.select());
 	return h('div', { class: 'searchbox' }, icon('search'), element);
 }
 
-export const emptyState = ({ icon: name = 'info', title, text = '', actions = [] }, ...children) =>
-	h('div', { class: 'empty' }, icon(name), h('h2', null, title), text && h('p', null, text), children,
-		actions.length > 0 && h('div', { class: 'row' }, actions));
+export const emptyState = ({ icon: name = 'info', title, text, actions }, ...children) => h('div', { class: 'empty' },
+	icon(name), h('h2', null, title), text && h('p', null, text), children,
+	actions && h('div', { class: 'row' }, actions));
 
-/** Grey bars in the place of what is coming, when it takes noticeable time. */
-export function skeleton(rows = 3) {
+/** In the place of what is coming, when it takes noticeable time. */
+export function skeleton() {
 	const stage = signal(0);
 	const timers = [300, 5000].map((ms, i) => setTimeout(stage.set, ms, i + 1));
 	onCleanup(() => timers.forEach(clearTimeout));
-	return h('div', { class: 'skeleton', 'aria-busy': 'true' }, () => stage() > 0 && [
-		h('span', { class: 'vh' }, 'Loading'), Array.from({ length: rows }, () => h('div', { class: 'bone' })),
-		stage() > 1 && h('p', { class: 'muted', role: 'status' }, 'Still working …')]);
+	return h('div', { class: 'skeleton', 'aria-busy': 'true' }, () => stage() > 0 && h('div', { class: 'bones' }),
+		() => stage() > 1 && h('p', { class: 'muted', role: 'status' }, 'Still working …'));
 }
 
-export const inlineError = (error, retry = null) => h('div', { class: 'notice error', role: 'alert' }, icon('failed'),
-	h('div', { class: 'grow' }, error.message, h('div', { class: 'muted small' }, detailOf(error))),
-	retry && button('Try again', { onclick: retry }));
+export const inlineError = (error, retry) => h('div', { class: 'notice error', role: 'alert' }, icon('failed'),
+	message(error.message, detailOf(error)), retry && button('Try again', { onclick: retry }));
 
 export function copyButton(text, label = 'Copy', props = {}) {
-	const state = signal('');
-	let timer = null;
-	onCleanup(() => clearTimeout(timer));
-	return button(() => state() || label, { icon: 'copy', kind: 'quiet', ...props, onclick: async () => {
+	const done = signal('');
+	return button(() => done() || label, { icon: 'copy', kind: 'quiet', ...props, onclick: async () => {
 		const { copyText } = await import('../core/clipboard.js');
-		state.set((await copyText(reader(text)())) ? 'Copied' : 'Not copied');
-		clearTimeout(timer);
-		timer = setTimeout(state.set, 2000, '');
+		done.set((await copyText(read(text))) ? 'Copied' : 'Not copied');
+		setTimeout(done.set, 2000, '');
 	} });
 }
 
 export const codeBlock = (text, { label = 'Text', copy = true } = {}) => h('div', { class: 'codeblock' },
 	copy && copyButton(text), h('pre', { class: 'well mono', tabindex: '0', role: 'region', 'aria-label': label }, text));
+
+/** The names of picture buttons, on hover and on focus; any key takes them away (WCAG 1.4.13). */
+export function startTooltips() {
+	const on = (run, ...types) => types.forEach((type) => addEventListener(type, run));
+	on(awaitTip, 'pointerover', 'focusin');
+	on(hideTip, 'pointerout', 'focusout', 'click', 'keydown');
+}
+
+function awaitTip({ target, pointerType }) {
+	const button = target.closest('.icon-only');
+	if (pointerType === 'touch' || !button?.matches(':hover, :focus-visible')) return;
+	clearTimeout(timer);
+	timer = setTimeout(showTip, TOOLTIP_MS, button);
+}
+
+function showTip(button) {
+	if (!button.isConnected) return;
+	// Read out as the button's label already: this is for the eyes.
+	tip ||= document.body.appendChild(h('div', { class: 'tooltip', 'aria-hidden': 'true', popover: 'manual' }));
+	tip.textContent = button.getAttribute('aria-label');
+	tip.showPopover();
+	place(tip, button);
+}
+
+function hideTip() {
+	clearTimeout(timer);
+	tip?.hidePopover();
+}
+
+/** Puts a popover below `anchor`, or above where there is more room; at: 0 joins left edges, 1 right ones. */
+export function place(box, anchor, at = 0.5) {
+	const { left, width, top, bottom } = anchor.getBoundingClientRect();
+	const own = box.getBoundingClientRect();
+	const below = innerHeight - bottom;
+	const isBelow = below > own.height + 8 || below > top;
+	// The text size zooms the document, and rectangles with it, but not what styles say.
+	const px = (length) => `${length / (box.currentCSSZoom || 1)}px`;
+	Object.assign(box.style, { top: isBelow ? px(bottom + 4) : 'auto',
+		bottom: isBelow ? 'auto' : px(innerHeight - top + 4),
+		left: px(Math.max(4, Math.min(left + (width - own.width) * at, innerWidth - own.width - 4))),
+		maxHeight: px((isBelow ? below : top) - 8) });
+}

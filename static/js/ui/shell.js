@@ -10,25 +10,31 @@ import { hideNotice, notices } from '../state/notices.js';
 import { vram, watts } from '../state/perf.js';
 import { railIsNarrow } from '../state/prefs.js';
 import { live } from '../state/requests.js';
-import { selectProfile } from './actions.js';
 import { meter } from './bars.js';
-import { stateGlyph } from './modelparts.js';
+import { selectProfile, stateGlyph } from './modelparts.js';
 import { instance } from './pages.js';
-import { button, iconButton, select } from './parts.js';
+import { button, iconButton, select, startTooltips } from './parts.js';
 
-// The first five fit on a narrow screen.
-const PAGES = [['overview', 'Overview', href(), 'o'], ['models', 'Models', href('models'), 'm'],
-	['requests', 'Requests', href('requests'), 'r'], ['play', 'Playground', href('play'), 'p'],
-	['logs', 'Logs', href('logs'), 'l'], ['system', 'System', href('system'), 's'],
-	['settings', 'Settings', href('settings'), ',']];
+// [id, name, key after g]; the first five fit on a narrow screen.
+const PAGES = [['overview', 'Overview', 'o'], ['models', 'Models', 'm'], ['requests', 'Requests', 'r'],
+	['play', 'Playground', 'p'], ['logs', 'Logs', 'l'], ['system', 'System', 's'], ['settings', 'Settings', ',']];
 const FITTING = 5;
 const LOGO = new URL('../../favicon.svg', import.meta.url).href;
 /** state: [word, colour] */
-const STATES = { connecting: ['connecting', ''], live: ['live', 'ready'], stale: ['stale', 'busy'],
-	empty: ['connected, no data', 'busy'], down: ['disconnected', 'fail'], auth: ['key needed', 'fail'] };
+const STATES = { connecting: ['connecting', 'stopped'], live: ['live', 'ready'], stale: ['stale', 'starting'],
+	empty: ['connected, no data', 'starting'], down: ['disconnected', 'failed'], auth: ['key needed', 'failed'] };
+const PALETTE = 'Search and commands';
+const HELP = 'Keyboard shortcuts';
+const RAIL = 'Narrow or widen the navigation';
+
+const at = (id) => document.getElementById(id);
+const target = (page) => href(page === 'overview' ? '' : page);
+const moreItems = () => PAGES.slice(FITTING).map(([page, label]) => ({ label, href: target(page) }));
+const toggleRail = () => railIsNarrow.update((is) => !is);
+const openHelp = async () => (await import('./palette.js')).openHelp();
+const openPalette = async () => (await import('./palette.js')).openPalette();
 
 export function startShell() {
-	const at = (id) => document.getElementById(id);
 	append(at('top'), header());
 	append(at('rail'), rail());
 	at('skip').addEventListener('click', (event) => {
@@ -36,66 +42,58 @@ export function startShell() {
 		at('title').focus();
 	});
 	each(at('notices'), notices, (item) => item.id, notice);
+	startTooltips();
 	effect(() => {
 		const root = document.documentElement;
 		root.toggleAttribute('data-stale', ['stale', 'down', 'empty'].includes(connection().state));
 		root.toggleAttribute('data-narrow-rail', railIsNarrow());
 	});
-	for (const [, label, target, key] of PAGES) shortcut(`g ${key}`, `Go to ${label}`, () => go(target));
-	shortcut('[', 'Narrow or widen the navigation', toggleRail);
-	shortcut('?', 'Keyboard shortcuts', openHelp);
-	shortcut('mod+k', 'Search and commands', openPalette);
+	for (const [page, label, key] of PAGES) shortcut(`g ${key}`, `Go to ${label}`, () => go(target(page)));
+	shortcut('[', RAIL, toggleRail);
+	shortcut('?', HELP, openHelp);
+	shortcut('mod+k', PALETTE, openPalette);
 }
-
-// --- header
 
 function header() {
 	const state = computed(() => connection().state);
-	const vital = (parts, ...content) => h('a', { class: 'vital num only-wide', href: href(...parts) }, content);
-	const used = () => vram() || {};
-	const memory = () => `${bytes(used().used)} / ${bytes(used().total)}`;
+	const vital = (...content) => h('a', { class: 'vital num only-wide', href: href('system') }, content);
 	const hasVram = computed(() => Boolean(vram()));
+	const memory = () => `${bytes(vram()?.used)} / ${bytes(vram()?.total)}`;
 	const hasWatts = computed(() => watts() !== null);
 	return [
-		iconButton('menu', 'Narrow or widen the navigation', { class: 'only-wide', onclick: toggleRail }),
+		iconButton('menu', RAIL, { class: 'only-wide', onclick: toggleRail }),
 		h('a', { class: 'brand', href: href() }, h('img', { src: LOGO, alt: '', width: '22', height: '22' }),
 			h('span', { class: 'clip' }, instance)),
-		h('span', { class: () => `link-state ${STATES[state()][1]}`, 'data-connection': state }, icon('ready'),
+		h('span', { class: () => `link-state is-${STATES[state()][1]}`, 'data-connection': state }, icon('ready'),
 			() => STATES[state()][0]),
 		h('div', { class: 'vitals' },
-			() => hasVram() && vital(['system', 'live'], h('span', { class: 'muted' }, 'VRAM'), meter({ bare: true,
-				label: 'GPU memory in use', value: () => used().used, max: () => used().total, text: memory }),
-			h('span', null, memory)),
+			() => hasVram() && vital('VRAM', meter({ bare: true, label: 'GPU memory in use', value: () => vram()?.used,
+				max: () => vram()?.total, text: memory }), memory),
 			h('a', { class: 'vital num', href: href('requests') }, () => {
 				const queued = live().filter(({ phase }) => phase === 'queued' || phase === 'loading').length;
 				return `${live().length - queued} running · ${queued} queued`;
 			}),
-			() => hasWatts() && vital(['system', 'live'], () => `${num(watts())} W`)),
-		() => profile().profiles.length > 0 && h('label', { class: 'row profile only-wide' },
-			h('span', { class: 'muted' }, 'Profile'),
-			select([['', 'None'], ...profile().profiles.map(({ id }) => [id, id])],
-				{ value: () => profile().active || '', onchange: selectProfile })),
-		iconButton('search', 'Search and commands (Ctrl K)', { onclick: openPalette }),
-		iconButton('help', 'Keyboard shortcuts (?)', { class: 'only-wide', onclick: openHelp }),
+			() => hasWatts() && vital(() => `${num(watts())} W`)),
+		() => profile().profiles.length > 0 && select([['', 'No profile'],
+			...profile().profiles.map(({ id }) => [id, `Profile ${id}`])], { label: 'Profile', class: 'profile only-wide',
+			value: profile().active || '', onchange: selectProfile }),
+		iconButton('search', `${PALETTE} (Ctrl K)`, { onclick: openPalette }),
+		iconButton('help', `${HELP} (?)`, { class: 'only-wide', onclick: openHelp }),
 	];
 }
 
-// --- navigation
-
 function rail() {
-	const isCurrent = (page) => page === route().page || (page === 'models' && route().page === 'model');
-	const list = h('ul', { class: 'pages' }, PAGES.map(([page, label, target], i) => h('li',
-		{ class: i < FITTING ? '' : 'only-wide' },
-		h('a', { href: target, 'aria-current': () => isCurrent(page) && 'page' }, icon(page), h('span', null, label),
-			page === 'models' && h('span', { class: 'count num', 'aria-label': () => `${counts().ready} loaded` },
-				() => counts().ready || '')))),
-	h('li', { class: 'only-narrow' }, button('More', { icon: 'more', kind: 'quiet', 'aria-haspopup': 'menu',
-		'aria-expanded': 'false',
-		onclick: async ({ currentTarget }) => (await import('./menu.js')).toggleMenu(currentTarget, moreItems) })));
+	const isCurrent = ([page]) => page === route().page || (page === 'models' && route().page === 'model');
 	const shown = () => models().filter(({ id, kind, state }) => pins().includes(id)
 		|| (kind !== 'peer' && state !== 'stopped'));
-	const running = h('ul', { class: 'running', 'aria-label': 'Pinned and loaded models' });
-	return [list, each(running, shown, (model) => model.id, railModel)];
+	return [h('ul', { class: 'pages' }, PAGES.map((page, i) => h('li', { class: i >= FITTING && 'only-wide' },
+		h('a', { href: target(page[0]), 'aria-current': () => isCurrent(page) && 'page' }, icon(page[0]),
+			h('span', null, page[1]),
+			page[0] === 'models' && h('span', { class: 'count num' }, () => counts().ready || '')))),
+	h('li', { class: 'only-narrow' }, button('More', { icon: 'more', kind: 'quiet', 'aria-haspopup': 'menu',
+		'aria-current': () => PAGES.slice(FITTING).some(isCurrent) && 'true',
+		onclick: async ({ currentTarget }) => (await import('./menu.js')).toggleMenu(currentTarget, moreItems) }))),
+	each(h('ul', { class: 'running', 'aria-label': 'Pinned and loaded models' }), shown, ({ id }) => id, railModel)];
 }
 
 function railModel(model) {
@@ -108,44 +106,12 @@ function railModel(model) {
 		h('span', { class: 'vh' }, () => face().word)));
 }
 
-/** What has no room on a narrow screen. */
-function moreItems() {
-	const { active, profiles } = profile();
-	const choice = (id, label) => ({ label, checked: id === active, run: () => selectProfile(id) });
-	return [...PAGES.slice(FITTING).map(([, label, target]) => ({ label, href: target })),
-		profiles.length > 0 && '-', profiles.length > 0 && choice(null, 'No profile'),
-		...profiles.map(({ id }) => choice(id, `Profile ${id}`)),
-		'-', { label: 'Search and commands', run: openPalette }];
-}
-
-const toggleRail = () => railIsNarrow.update((is) => !is);
-
-// --- notices
-
 function notice(item) {
 	const { id, kind = id, severity } = item.peek();
 	return h('div', { class: () => `notice ${item().severity}`, 'data-notice': kind },
-		severity === 'info' ? icon('notice', 'Notice') : icon('failed', severity === 'error' ? 'Error' : 'Warning'),
+		icon(severity === 'info' ? 'notice' : 'failed', severity),
 		h('div', { class: 'grow' }, () => item().text),
 		() => item().action && button(item().action.label, { onclick: item().action.run }),
 		() => id === 'connection' && connection().state !== 'auth' && button('Try now', { onclick: retryNow }),
 		() => !item().stays && iconButton('close', 'Hide this notice', { onclick: () => hideNotice(id) }));
-}
-
-const openHelp = async () => (await import('./palette.js')).openHelp();
-
-/** What is typed while the palette is being loaded belongs to it. */
-async function openPalette() {
-	let typed = '';
-	const keep = (event) => {
-		if (event.key.length === 1 && !event.ctrlKey && !event.metaKey) typed += event.key;
-		event.preventDefault();
-		event.stopImmediatePropagation();
-	};
-	addEventListener('keydown', keep, true);
-	try {
-		(await import('./palette.js')).openPalette(typed);
-	} finally {
-		removeEventListener('keydown', keep, true);
-	}
 }

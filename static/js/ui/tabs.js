@@ -5,16 +5,16 @@ import { arrowKeys } from '../core/keys.js';
 /** list: [{id, label, href}] or a function giving them; current: () => id; panel: () => content. */
 export function tabs(label, list, current, panel) {
 	const id = newId('tab');
-	const tab = (each) => h('a', { role: 'tab', id: `${id}-${each.id}`, href: each.href, 'aria-controls': `${id}-panel`,
-		'aria-selected': () => String(current() === each.id), tabindex: () => (current() === each.id ? '0' : '-1'),
-		onkeydown: (event) => {
-			if (event.key !== ' ') return;
-			event.preventDefault();
-			event.currentTarget.click();
-		} }, each.label);
-	const strip = h('div', { class: 'tabs', role: 'tablist', 'aria-label': label,
-		onkeydown: arrowKeys(() => [...strip.children], { vertical: false }) },
-	() => (typeof list === 'function' ? list() : list).map(tab));
+	const tab = (each) => h('a', { role: 'tab', id: `${id}-${each.id}`, href: each.href, 'aria-controls': id,
+		'aria-selected': () => String(current() === each.id), tabindex: () => (current() === each.id ? '0' : '-1') },
+	each.label);
+	const move = arrowKeys(() => [...strip.children], { vertical: false });
+	const strip = h('div', { class: 'tabs', role: 'tablist', 'aria-label': label, onkeydown: (event) => {
+		move(event);
+		if (event.key !== ' ') return;
+		event.preventDefault();
+		event.target.click();
+	} }, () => (typeof list === 'function' ? list() : list).map(tab));
 	return h('div', { class: 'stack' }, strip,
-		h('div', { role: 'tabpanel', id: `${id}-panel`, 'aria-labelledby': () => `${id}-${current()}` }, panel));
+		h('div', { role: 'tabpanel', id, 'aria-labelledby': () => `${id}-${current()}` }, panel));
 }
