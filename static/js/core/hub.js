@@ -60,7 +60,7 @@ function gather() {
 	gathering = setTimeout(() => {
 		for (const topic of cache.keys()) if (!wanted.includes(topic)) cache.delete(topic);
 		for (const line of lines) line.want(wanted);
-	}, wanted.length ? GATHER_MS : IDLE_MS);
+	}, !wanted.length ? IDLE_MS : hello ? GATHER_MS : 0);
 }
 
 function deliver(events) {
