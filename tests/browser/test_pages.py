@@ -112,8 +112,10 @@ def test_signals_and_elements(open_ui):
         items.set([3, 2, 1, 4]);
         await frame();
         said.list = [list.textContent, list.children[2] === first];
+        said.links = ['#/x', 'javascript:alert(1)', ' \\tJava\\nScript:alert(1)', 'blob:x', 'https://a/']
+            .map(href => h('a', {href}).hasAttribute('href'));
         return said;
     }""")
     assert found["diamond"] == [2, 4, 6, 102] and found["ended"] == [2, 103]
     assert found["shown"] == ["before ax after", "before ayz after", "before cyz after", "before c after"]
-    assert found["list"] == ["3214", True]
+    assert found["list"] == ["3214", True] and found["links"] == [True, False, False, True, True]

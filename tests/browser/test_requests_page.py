@@ -63,7 +63,8 @@ def capture_of(program: Any, body: Any, path: str = "/v1/chat/completions", head
 class Asking:
     """A streamed chat in a thread of its own, until `leave`."""
 
-    def __init__(self, program: Any, body: Any) -> None:
+    def __init__(self, program: Any, body: Any, headers: Any) -> None:
+        self.headers = headers
         self.connection = program.connect()
         self.connection.connect()
         self.sock = self.connection.sock
@@ -72,7 +73,7 @@ class Asking:
     def _run(self, body: Any) -> None:
         # We leave, or are cut off.
         with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(self.connection):
-            request(self.connection, "POST", "/v1/chat/completions", body).read()
+            request(self.connection, "POST", "/v1/chat/completions", body, self.headers).read()
 
     def leave(self) -> None:
         with contextlib.suppress(OSError):
@@ -88,8 +89,8 @@ def slow(model: str, tokens: int = 400, delay: float = 0.05) -> Any:
 def asking(served: Any) -> Iterator[Any]:
     started: List[Asking] = []
 
-    def start(*arguments: Any, **options: Any) -> Asking:
-        started.append(Asking(served, slow(*arguments, **options)))
+    def start(*arguments: Any, headers: Any = None, **options: Any) -> Asking:
+        started.append(Asking(served, slow(*arguments, **options), headers))
         return started[-1]
     yield start
     for each in started:
@@ -202,6 +203,21 @@ def test_43_cancel_on_the_row(served: Any, open_ui: Any, asking: Any) -> None:
     page.locator(".toast", has_text=f"Request {number} is cancelled").wait_for()
     assert not served.ask("GET", "/api/inflight").json()["requests"]
     assert page.evaluate("document.activeElement.dataset.request") == number
+
+
+def test_a_request_of_somebody_elses_session_is_not_cancelled_by_a_slip(served: Any, open_ui: Any, asking: Any) -> None:
+    page = open_live(open_ui, served)
+    asking("fast", 1000, headers={"X-Session-ID": "hers"})
+    page.wait_for_selector('[data-phase="generating"]')
+    number = rows(page).first.get_attribute("data-request")
+    page.get_by_role("button", name=f"Cancel request {number}").click()
+    page.get_by_text("It belongs to the session hers.").wait_for()
+    page.keyboard.press("Escape")
+    rows(page).first.focus()
+    page.keyboard.press("x")
+    page.get_by_role("button", name="Cancel it").click()
+    page.wait_for_selector(f'[data-request="{number}"][data-phase="done"]')
+    await_true(lambda: "cancelled" in rows(page).first.inner_text())
 
 
 def test_43_cancel_of_what_is_gone_shows_the_servers_error(served: Any, open_ui: Any, asking: Any) -> None:

@@ -160,7 +160,7 @@ def test_66_67_97_equal_cards_text_table_and_crosshair(served: Any, open_ui: Any
         return [str((re.search(r"\d+:\d\d:\d\d", text) or [None])[0])
                 for text in captions.all_text_contents()]
     before = times()
-    assert len(before) == 8 and len(set(before)) == 1, captions.all_text_contents()
+    assert len(before) == 9 and len(set(before)) == 1, captions.all_text_contents()
     page.keyboard.press("ArrowLeft")
     await_true(lambda: len(set(times())) == 1 and times() != before)
     assert lines(page, "Disks")[0] == "read3 MB/s" and lines(page, "Network")[0] == "received1 kB/s"
@@ -211,7 +211,7 @@ def test_69_no_gpu_and_missing_sensors(served: Any, open_ui: Any) -> None:
     measured = Measured()
     page = measured.open(open_ui, served)
     page.get_by_text("No GPU is measured.").wait_for()
-    assert page.get_by_role("figure").count() == 4
+    assert page.get_by_role("figure").count() == 5
     assert page.get_by_role("heading", name="GPU energy").count() == 0
     assert "NaN" not in page.content()
 
@@ -219,7 +219,8 @@ def test_69_no_gpu_and_missing_sensors(served: Any, open_ui: Any) -> None:
     measured.tell(page, time.time() + 60)
     chart(page, "GPU utilisation").wait_for()
     names = page.locator("figure > figcaption strong").all_text_contents()
-    assert names == ["GPU utilisation", "GPU memory", "Processors", "Memory", "Disks", "Network"]
+    assert names == ["GPU utilisation", "GPU memory", "Processors", "Memory", "Load average", "Disks",
+                     "Network"]
     assert len(points(page, "GPU utilisation")) == 2 and len(points(page, "GPU memory")) == 1
     text = page.locator("main").text_content()
     assert not re.search(r"NaN|undefined|null|\b0 W", text), text

@@ -347,6 +347,9 @@ def test_rerank_and_speech(served: Any, open_ui: Any) -> None:
     press(page, "Rerank")
     await_true(lambda: ranked.count() == 1)
     assert sent[-1]["json"] == {"model": "one", "query": "river of Cologne", "documents": ["a\nb", "river"], "top_n": 1}
+    page.route("**/v1/rerank", lambda route: route.fulfill(json=[{"index": 0, "score": 0.1}, {"index": 1, "score": 2}]))
+    press(page, "Rerank")
+    await_true(lambda: [text[0] for text in ranked.all_inner_texts()] == ["2", "1"], "as other servers answer")
     show(page, served, "speech?model=one")
     page.get_by_label("Text").fill("say this")
     press(page, "List the voices")

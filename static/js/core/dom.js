@@ -35,6 +35,7 @@ export function setAttribute(element, name, value) {
 	} else {
 		const text = value === true ? '' : String(value);
 		if (element.getAttribute(name) !== text) element.setAttribute(name, text);
+		if (element.protocol === 'javascript:') element.removeAttribute(name);        // as the browser reads it
 	}
 }
 

@@ -26,7 +26,8 @@ const gib = (value) => `${num(value, 1)} ${units() === 'binary' ? 'GiB' : 'GB'}`
 // [title, {field: word}, format, field of the limit, fixed top]
 const MACHINE = [
 	['Processors', { cpu: '' }, percents, '', 100],
-	['Memory', { mem_used_mb: '' }, gib, 'mem_total_mb'],
+	['Memory', { mem_used_mb: 'used', swap_used_mb: 'swap' }, gib, 'mem_total_mb'],
+	['Load average', { load_avg_1: '1 min', load_avg_15: '15 min' }, (value) => num(value, 2)],
 	['Disks', { read: 'read', written: 'written' }, rate],
 	['Network', { received: 'received', sent: 'sent' }, rate],
 ];
@@ -35,6 +36,7 @@ const GPUS = [
 	['GPU memory', { mem_used_mb: '' }, gib, 'mem_total_mb'],
 	['GPU temperature', { temp_c: '', vram_temp_c: 'memory' }, degrees, 'temp_limit_c'],
 	['GPU power', { power_draw_w: '' }, power, 'power_limit_w'],
+	['GPU fans', { fan_speed_pct: '' }, percents, '', 100],
 ];
 
 export function mount(ctx) {
@@ -112,7 +114,8 @@ function counted(row, before, seconds) {
 	const { cpu_util_per_core: all } = row;
 	return { cpu: all.reduce((a, b) => a + b, 0) / all.length,
 		read: perSecond((one) => one.disk_read_bytes ?? NaN), written: perSecond((one) => one.disk_written_bytes ?? NaN),
-		received: sum('bytes_recv'), sent: sum('bytes_sent') };
+		received: sum('bytes_recv'), sent: sum('bytes_sent'),
+		swap_used_mb: row.swap_total_mb ? row.swap_used_mb : null };
 }
 
 const known = (lines, rows) => Object.keys(lines).filter((field) => rows.some((row) => isNumber(row[field])));

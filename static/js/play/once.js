@@ -63,10 +63,13 @@ export function images(ctx) {
 	return view;
 }
 
+// Without a type: by how the formats begin.
+const typeOf = (text) => ({ '/': 'jpeg', U: 'webp', R: 'gif' })[text[0]] || 'png';
+
 function picturesIn({ images: found, data, info }, prompt) {
 	const { seed = null, all_seeds: seeds } = JSON.parse(info || '{}');
 	return (found || data.map((one) => one.b64_json || one.url)).map((text, at) => ({ prompt, seed: seeds?.[at] ?? seed,
-		src: /^(data|https?):/i.test(text) ? text : `data:image/png;base64,${text}` }));
+		src: /^(data|https?):/i.test(text) ? text : `data:image/${typeOf(text)};base64,${text}` }));
 }
 
 function picture({ src, seed, prompt }, reuse) {
@@ -180,12 +183,13 @@ export const rerank = (ctx) => tool(ctx, { name: 'rerank', suits: (has) => has.r
 		words('Documents', 'documents', 8, { required: true, hint: 'One per line, or with lines of --- between them.' })],
 	ask: async (values, { send }) => {
 		const documents = partsOf(values.documents, /^---$/m.test(values.documents) ? /^---$/m : '\n');
-		const { results, usage } = await send('v1/rerank', { ...values, documents });
-		const [best] = results.sort((a, b) => b.relevance_score - a.relevance_score);
+		const reply = await send('v1/rerank', { ...values, documents });
+		const results = (reply.results || reply.data || reply).map(({ index, relevance_score: score, ...rest }) =>
+			({ index, score: score ?? rest.score })).sort((a, b) => b.score - a.score);
 		return () => [h('ol', { class: 'plain-list card', 'aria-label': 'Ranked documents' },
-			results.map(({ index, relevance_score: score }) => h('li', null, meter({ label: `${index + 1}. ${documents[index]}`,
-				value: () => score, max: () => best.relevance_score, text: num(score, 4) })))),
-		h('p', { class: 'muted' }, `${num(usage?.total_tokens)} tokens`)];
+			results.map(({ index, score }) => h('li', null, meter({ label: `${index + 1}. ${documents[index]}`,
+				value: () => score, max: () => results[0].score, text: num(score, 4) })))),
+		h('p', { class: 'muted' }, `${num(reply.usage?.total_tokens)} tokens`)];
 	} });
 
 // --- embed

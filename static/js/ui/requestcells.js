@@ -5,7 +5,8 @@ import { api, apiUrl } from '../core/net.js';
 import { setting } from '../core/persist.js';
 import { computed, signal } from '../core/signal.js';
 import { pathOf } from '../state/requestquery.js';
-import { openDialog } from './dialog.js';
+import { live } from '../state/requests.js';
+import { ask, openDialog } from './dialog.js';
 import { modelLink, phaseBadge, stateBadge } from './modelparts.js';
 import { button, iconButton } from './parts.js';
 import { toast, toastError } from './toast.js';
@@ -61,6 +62,10 @@ const cancelled = signal([]);
 
 export async function cancel(id) {
 	if (cancelled.peek().includes(id)) return;
+	const { session } = live.peek().find((row) => row.id === id) || {};
+	// Those of this page's playground, and those that nobody has put a name to, need no second thought.
+	if (session && !session.startsWith('play-') && !(await ask({ title: `Cancel request ${id}?`,
+		body: `It belongs to the session ${session}.`, yes: 'Cancel it', no: 'Keep it' }))) return;
 	cancelled.update((all) => [...all, id]);
 	try {
 		await api(apiUrl('api', 'inflight', id, 'cancel'), { method: 'POST' });
