@@ -430,3 +430,14 @@ def test_opening_sends_nothing_and_fits_the_screen(served: Any, open_ui: Any, wi
                              ".map(box => box.scrollWidth - box.clientWidth)")
         assert wide == [0, 0], tool
     assert not sent
+
+
+def test_the_header_that_names_the_session_is_the_configured_one(open_ui: Any) -> None:
+    with run_program({"models": {"one": demo()}, "ui": {"activity": {"session_id": ["X-Mine"]}}}) as mine:
+        page = open_ui("#/play/embed?model=one", on=mine)
+        page.locator(".link-state", has_text="live").wait_for()
+        page.get_by_label("Texts, one per line").fill("a")
+        press(page, "Embed")
+        page.get_by_text("Dimension 8").wait_for()
+        row = await_true(lambda: mine.ask("GET", "/api/metrics/activity").json()["data"])[0]
+        assert row["session"].startswith("play-")

@@ -1,4 +1,5 @@
 // Asking models: streamed chats with their times, and plain calls. Every request names a session.
+import { hello } from '../core/feed.js';
 import { duration, num } from '../core/format.js';
 import { ApiError, api, apiFetch } from '../core/net.js';
 import { signal, watch } from '../core/signal.js';
@@ -13,7 +14,7 @@ const PAINT_MS = 50;              // not with every token
 export const newSession = () => `play-${newId()}`;
 
 const posting = (call) => (path, body, { session, signal: ended }) => call(path,
-	{ method: 'POST', body, signal: ended, headers: { 'X-Session-ID': session } });
+	{ method: 'POST', body, signal: ended, headers: { [hello.peek()?.session_headers[0] || 'X-Session-ID']: session } });
 /** The answer parsed, or the Response itself. */
 export const post = posting(api);
 export const postRaw = posting(apiFetch);
