@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import posixpath
 import re
 import select
@@ -247,6 +248,8 @@ def test_the_first_visit(open_ui, served):
     print(f"elements of the Overview: {count}")
     assert count <= 600
     answer = served.ask("GET", "/ui/")
+    manifest = page.context.new_cdp_session(page).send("Page.getAppManifest")
+    assert manifest["errors"] == [] and json.loads(manifest["data"])["start_url"] == "../"
     policy = answer.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy and "unsafe" not in policy
     assert not problems

@@ -18,6 +18,11 @@ from tests.support.program import ROOT, Program, await_true, chat, demo, run_pro
 SOAK = bool(os.environ.get("LLAMASWAP_SOAK"))
 FLOOD_SECONDS = 10.0 if SOAK else 3.0
 ESC = "\x1b"
+CURRENT_IS_SEEN = """() => {
+  const [line, box] = ['.log-line.current', '.log-box'].map(name =>
+    document.querySelector(name)?.getBoundingClientRect());
+  return line && line.top >= box.top && line.bottom <= box.bottom;
+}"""
 LINES = "[...document.querySelectorAll('.log-line:not(.away)')]"
 
 
@@ -283,7 +288,7 @@ def test_filters_count_and_matches_are_walked(open_ui, tale):
         tale.tell(*(f"{line} #{part}" for line in FIXTURE))
     await_status(page, "120 matching")
     wait_for_line(page, "17 served #39")
-    assert page.locator(".log-line mark").count() > 5
+    await_true(lambda: page.locator(".log-line mark").count() > 5)
     search.fill("disk(")
     complaint = page.get_by_role("alert").filter(has_text="Unterminated")
     complaint.wait_for()
@@ -297,14 +302,13 @@ def test_filters_count_and_matches_are_walked(open_ui, tale):
         page.keyboard.press(key)
         await_status(page, f"{place} of 2 matching")
         page.locator(".log-line.current", has_text=line).wait_for()
-        box, frame = page.locator(".log-line.current").bounding_box(), page.locator(".log-box").bounding_box()
-        assert frame["y"] <= box["y"] and box["y"] + box["height"] <= frame["y"] + frame["height"]
+        await_true(lambda: page.evaluate(CURRENT_IS_SEEN), "the match is in view")
     page.keyboard.press("Control+f")
-    assert search.evaluate("field => field === document.activeElement")
+    await_true(lambda: search.evaluate("field => field === document.activeElement"))
     page.get_by_role("button", name="All lines").click()
     more(page).get_by_label("Lines around matches").select_option("2")
     wait_for_line(page, "no level at all #7")
-    assert len(lines_of(page)) == 6
+    await_true(lambda: len(lines_of(page)) == 6)
 
 
 def test_wrapped_lines_do_not_overlap(open_ui, tale):
