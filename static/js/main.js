@@ -1,4 +1,4 @@
-// Wires the parts together. The only module that starts anything by being loaded.
+// The only module that starts anything by being loaded.
 import { startFeed } from './core/feed.js';
 import { startKeys } from './core/keys.js';
 import { keyNeeded } from './core/net.js';

@@ -296,6 +296,7 @@ def test_filters_count_and_matches_are_walked(open_ui, tale):
     search.fill("served #7")
     await_status(page, "2 matching")
     page.get_by_role("button", name="All lines").click()
+    wait_for_line(page, "no level at all #39")
     page.locator(".log-box").focus()
     for key, place, line in [("n", 1, "request 17 served #7"), ("n", 2, "I request 18 served #7"),
                              ("n", 1, "request 17 served #7"), ("Shift+N", 2, "I request 18 served #7")]:

@@ -144,3 +144,35 @@ def test_76_finished_blocks_keep_their_elements_and_an_open_fence_is_code(open_u
             open: show(box.childNodes), coloured: box.querySelectorAll('.tok-word').length};""")
     assert found == {"same": True, "coloured": 0,
                      "open": 'p("First.") ul(li("a") li("b")) code:py("print(1)\\n\\nprint(2)\\n")'}
+
+
+def test_formulas_become_mathml_or_stay_code(open_ui: Any) -> None:
+    known = {r"x^2": "msup(mi mn)", r"\frac{a}{b}": "mfrac(mrow(mi) mrow(mi))",
+             r"a_1^2 + \alpha": "msubsup(mi mn mn) mo mi",
+             r"\sum_{i=1}^n i": "munderover(mo mrow(mi mo mn) mi) mi", r"\sqrt[3]{x}": "mroot(mrow(mi) mrow(mn))",
+             r"\left( \frac12x \right]": "mrow(mo mrow(mfrac(mn mi)) mo)",
+             r"\begin{pmatrix}1&2\\3&4\end{pmatrix}":
+                 "mrow(mo mtable(mtr(mtd(mn) mtd(mn)) mtr(mtd(mn) mtd(mn))) mo)",
+             r"\boxed{\text{if } x\ne 0}": "mrow(mrow(mtext mi mo mn))", r"f''(x)": "msup(mi mrow(mo)) mo mi mo",
+             r"\vec v\in\mathbb{R}": "mover(mi mo) mo mi", r"\lim_{x\to 0}\sin x": "munder(mi mrow(mi mo mn)) mi mi"}
+    unknown = [r"\href{javascript:alert(1)}{x}", "{", "}", "a & b", r"\frac{a}", r"\begin{foo}x\end{foo}",
+               r"\left(", r"\\", r"\begin{matrix}1", "{" * 100 + "}" * 100, r"\text{a", r"\unknown x", "x" * 6000]
+    found = run(open_ui("#/settings"), """
+        const { mathOf } = await import(new URL('./text/mathml.js',
+            document.querySelector('script[type=module]').src).href);
+        const inner = ({children}) => children.length ? `(${[...children].map(tree).join(' ')})` : '';
+        const tree = node => node.localName + inner(node);
+        const made = text => { const math = mathOf(text); return math && [...math.children].map(tree).join(' '); };
+        const start = performance.now();
+        ['{', 'x^', '\\left(', "x'", "'_a", '\\frac', 'a&', '\\text{'].forEach(text => mathOf(text.repeat(600)));
+        const took = performance.now() - start;
+        whole('so $\\\\frac{1}{2}$ and $\\\\nope$\\n\\n$$\\nx\\n$$');
+        await new Promise(resolve => setTimeout(resolve, 100));
+        const seen = [...box.querySelectorAll('math')].map(math => [math.getAttribute('display'), math.textContent]);
+        return {known: given[0].map(made), unknown: given[1].map(made), took, seen,
+            left: box.querySelector('code').textContent,
+            drawn: box.querySelector('mfrac').getBoundingClientRect().height };""", [list(known), unknown])
+    assert found["known"] == list(known.values())
+    assert found["unknown"] == [None] * len(unknown)
+    assert found["seen"] == [["inline", "12"], ["block", "x"]] and found["left"] == r"\nope" and found["drawn"] > 15
+    assert found["took"] < PARSE_MS

@@ -1,4 +1,4 @@
-// Copying, also on plain http, where there is no navigator.clipboard.
+// Copying, also on plain http.
 
 /** True when the text is in the clipboard. */
 export async function copyText(text) {

@@ -3,12 +3,16 @@ import { effect, onCleanup, scope, signal, untracked } from './signal.js';
 
 const SPRITE = new URL('../../img/icons.svg', import.meta.url).href;
 const SVG = 'http://www.w3.org/2000/svg';
+const MATH = 'http://www.w3.org/1998/Math/MathML';
 const HAS_VALUE = ['input', 'textarea', 'select'];     // of others it is an attribute
 
 /** Properties and children that are functions are live, null and false are left out; `css: {'--w': …}` sets styles. */
 export const h = (tag, props, ...children) => build(document.createElement(tag), props, children);
 
+export const inRow = (...children) => h('div', { class: 'row' }, ...children);
+export const inStack = (...children) => h('div', { class: 'stack' }, ...children);
 export const s = (tag, props, ...children) => build(document.createElementNS(SVG, tag), props, children);
+export const m = (tag, props, ...children) => build(document.createElementNS(MATH, tag), props, children);
 
 function build(element, props, children) {
 	append(element, children);        // first: a select takes no value without its options

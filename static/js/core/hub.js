@@ -1,4 +1,4 @@
-// The event stream, read once for all tabs, in a SharedWorker or, where there is none, in the page.
+// The event stream, read once for all tabs, in a SharedWorker or in the page.
 import { apiFetch, apiKey } from './net.js';
 import { readPieces } from './sse.js';
 import { foldEvent, snapshotEvent } from './topics.js';

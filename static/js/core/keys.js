@@ -1,4 +1,4 @@
-// Keyboard shortcuts. Single keys are off while typing and can be switched off (WCAG 2.1.4).
+// Keyboard shortcuts. Single keys are off while typing (WCAG 2.1.4).
 import { setting } from './persist.js';
 import { onCleanup, signal } from './signal.js';
 

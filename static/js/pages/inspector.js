@@ -1,6 +1,6 @@
 // One request, in the drawer.
 import { download } from '../core/clipboard.js';
-import { append, h } from '../core/dom.js';
+import { append, h, inRow, inStack } from '../core/dom.js';
 import { bytes, dateTime, duration } from '../core/format.js';
 import { api, apiUrl } from '../core/net.js';
 import { setting } from '../core/persist.js';
@@ -97,7 +97,7 @@ function content(row) {
 	const capture = () => asked(apiUrl('api', 'captures', first.id))
 		.view((found) => views(first, readCapture(found, first)));
 	return h('div', { class: 'stack inspector' },
-		h('div', { class: 'row' }, stateOf(row), modelLink(first.model), h('span', { class: 'muted' }, dateTime(first.at))),
+		inRow(stateOf(row), modelLink(first.model), h('span', { class: 'muted' }, dateTime(first.at))),
 		first.error_msg && h('p', { class: 'notice error wrap' }, first.error_msg),
 		timelineBar({ label: 'Time', parts: () => timeline(row()), format: duration }),
 		facts(numbersOf(row), { class: 'narrow' }),
@@ -136,9 +136,9 @@ function views(row, capture) {
 		return href('requests', row.id, query);
 	};
 	const current = () => VIEWS.find(([name]) => name === route().query.get('part')) || VIEWS[0];
-	return h('div', { class: 'stack' }, actions(row, capture), tabs('Parts of the request',
+	return inStack(actions(row, capture), tabs('Parts of the request',
 		VIEWS.map(([id, label]) => ({ id, label, href: () => linkTo(id) })),
-		() => current()[0], () => h('div', { class: 'stack' }, current()[2](capture))));
+		() => current()[0], () => inStack(current()[2](capture))));
 }
 
 function actions(row, { sent, got }) {
@@ -153,7 +153,7 @@ function actions(row, { sent, got }) {
 	};
 	const whole = () => JSON.stringify({ ...row, req_headers: sent.headers, req_body: sent.text,
 		resp_headers: got.headers, resp_body: got.text }, null, 2);
-	return h('div', { class: 'row' },
+	return inRow(
 		button('Open in playground', { icon: 'play', disabled: !draft, onclick: play,
 			title: draft ? null : 'There are no messages in it' }),
 		copyButton(() => curlOf(row, sent), 'Copy as curl', { kind: 'plain' }),

@@ -1,6 +1,6 @@
-// Logs: one to three panes. What they show is in the address: src, q, level …; of the second src2, q2 …
+// One to three panes. In the address: src, q, level …; of the second src2, q2 …
 import { download } from '../core/clipboard.js';
-import { h, newId } from '../core/dom.js';
+import { h, inRow, newId } from '../core/dom.js';
 import { subscribe } from '../core/feed.js';
 import { num } from '../core/format.js';
 import { shortcut } from '../core/keys.js';
@@ -125,17 +125,16 @@ function logPane({ index = 0, source = '' }) {
 	if (!index) shortcut('n', 'Next match, with Shift the one before', ({ shiftKey }) =>
 		(document.activeElement.closest('.log-pane') || pane).querySelector(`[data-by="${shiftKey ? -1 : 1}"]`).click());
 
-	const row = (...parts) => h('div', { class: 'row' }, parts);
 	const pane = h('section', { class: 'log-pane', onkeydown: keys },
-		row(!source && pick('Source', 'src', () =>
+		inRow(!source && pick('Source', 'src', () =>
 			[...new Set([...sources(), from()])].map((id) => [id, SOURCES[id] || id])), search,
 			toggle('Regex', 're'), toggle('All lines', 'all'),
-			row(step('up', 'Previous match', -1), step('down', 'Next match', 1),
+			inRow(step('up', 'Previous match', -1), step('down', 'Next match', 1),
 				h('span', { class: 'num muted log-status' }, status)),
 			h('span', { class: 'row', role: 'group', 'aria-label': 'Levels' }, LEVELS.map((level) => chip(level, {
 				pressed: () => levels().includes(level),
 				onclick: () => set('level', LEVELS.filter((each) => levels().includes(each) !== (each === level)).join()) })))),
-		row(h('details', { class: 'grow' }, h('summary', null, 'More'), row(
+		inRow(h('details', { class: 'grow' }, h('summary', null, 'More'), inRow(
 			toggle('Wrap', 'wrap'), toggle('Time of arrival', 'time'),
 			pick('Lines around matches', 'around', [0, 2, 5].map((lines) => [lines || '', `${lines} lines around`])),
 			pick('Text size', 'size', [12, 13, 14, 15].map((size) => [size === 13 ? '' : size, `${size} px`])),

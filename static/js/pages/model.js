@@ -1,5 +1,5 @@
-// One model: what it is and does, its requests, its logs, its configuration.
-import { h } from '../core/dom.js';
+// One model, its requests, logs and configuration.
+import { h, inRow, inStack } from '../core/dom.js';
 import { bytes, clock, duration, num, serverNow, short, since, timeElement } from '../core/format.js';
 import { apiUrl, queryText } from '../core/net.js';
 import { href, route } from '../core/router.js';
@@ -21,7 +21,7 @@ export const key = (to) => to.id;
 export function mount(ctx) {
 	const { id } = ctx.route.peek();
 	let last = null;
-	// Parts that are about to go may ask once more after the model is gone from the configuration.
+	// Parts about to go may ask once more after the model is gone.
 	const model = computed(() => (last = modelById(id) || last));
 	ctx.title(() => (model() ? displayName(model()) : id));
 	return onceLoaded(() => modelById(id), () => page(model), () => missing(id));
@@ -46,7 +46,7 @@ function page(model) {
 	].filter(Boolean);
 	const tab = () => route().tab || 'overview';
 	return h('div', { class: 'stack', 'data-model': id, 'data-state': () => stateOf(model()) },
-		h('div', { class: 'row' }, stateBadge(() => faceOf(model())), modelAction(model), modelMenu(model), idButton(id),
+		inRow(stateBadge(() => faceOf(model())), modelAction(model), modelMenu(model), idButton(id),
 			() => tagsOf(model()), () => alsoCalled(model())),
 		() => model().description && h('p', { class: 'wrap' }, model().description),
 		happening(model, true),
@@ -57,7 +57,7 @@ function page(model) {
 function overview(model) {
 	const { id, peer } = model.peek();
 	const now = Object.entries(NOW).map(([term, text]) => [term, () => text(model())]);
-	return h('div', { class: 'cols-2' }, !peer && h('div', { class: 'stack' }, card('Now', {}, facts(now)), plan(id)),
+	return h('div', { class: 'cols-2' }, !peer && inStack(card('Now', {}, facts(now)), plan(id)),
 		lastDay(id));
 }
 
@@ -76,7 +76,7 @@ const NOW = {
 	Process: (one) => (one.pid ? `pid ${one.pid} at ${one.proxy}` : ifLoaded(one)),
 };
 
-/** What loading it now would mean for the others: asked again when any of them changes its state. */
+/** What loading it would mean for the others; asked anew when one changes its state. */
 function plan(id) {
 	const states = computed(() => models().map((one) => [one.id, one.state, one.leaving, one.in_flight > 0]), alike);
 	const list = (label, ids) => ids.length > 0 && h('p', { class: 'row' }, label, ids.map((other) => modelLink(other)));
@@ -92,7 +92,7 @@ function lastDay(id) {
 		const spans = spansOf(rows() || [], STEP, DAY / STEP);
 		return { x: spans.map(({ at }) => at + STEP / 2), y: spans.map(({ items }) => meanSpeed(items)) };
 	};
-	return card('Last 24 hours', {}, h('div', { class: 'stack' }, complaint, facts([
+	return card('Last 24 hours', {}, inStack(complaint, facts([
 		['Requests', total(() => 1)],
 		['Tokens read', total((row) => row.tokens?.input_tokens)],
 		['Tokens written', total((row) => row.tokens?.output_tokens)],
@@ -110,7 +110,7 @@ function config(model) {
 function configuration(one) {
 	const code = (label, value) => value && [h('h3', null, label), codeBlock(value, { label })];
 	const seconds = (value) => (value ? duration(value * 1000) : 'never');
-	return card('Configuration', {}, h('div', { class: 'stack' }, facts([
+	return card('Configuration', {}, inStack(facts([
 		['Environment (names only)', one.env.join(', ') || 'nothing is added'],
 		['Health check', one.check_endpoint || 'none'], ['Unloads when idle for', seconds(one.ttl)],
 		['Requests at once', one.concurrency || 'any number']]),

@@ -1,6 +1,6 @@
-// Models: search, states, groups and order, all in the address; below it where the names of routes lead.
+// Models: search, states, groups and order; below, where the names of routes lead.
 import { copyText } from '../core/clipboard.js';
-import { each, h } from '../core/dom.js';
+import { each, h, inRow, inStack } from '../core/dom.js';
 import { ago, num, tick } from '../core/format.js';
 import { shortcut } from '../core/keys.js';
 import { announce } from '../core/live.js';
@@ -52,7 +52,7 @@ function page() {
 	shortcut('k', 'Previous model', () => move(-1));
 	const result = computed(() => `${shown().size} of ${models().length}`);
 	effect(() => announce(`${result()} models`));
-	return h('div', { class: 'stack' }, toolbar(found, result), config.complaint, list,
+	return inStack(toolbar(found, result), config.complaint, list,
 		() => !shown().size && emptyState({ icon: 'search', title: 'No model matches', actions: [button('Show all',
 			{ onclick: () => setQuery({ q: null, state: null, unlisted: '1' }, { push: true }) })] }),
 		routes());
@@ -74,8 +74,8 @@ function toolbar(found, result) {
 			: [...chosen(name), value]) });
 	const choice = (label, options, name) => h('label', { class: 'row' }, label,
 		select(options, { value: () => query(name), onchange: (value) => put(name, value) }));
-	return h('div', { class: 'stack' },
-		h('div', { class: 'row' },
+	return inStack(
+		inRow(
 			searchBox({ label: 'Search models', shortcut: '/', value: () => query('q'), oninput: (q) => setQuery({ q }) }),
 			choice('Group by', GROUPS, 'group'), choice('Sort by', SORTS, 'sort'),
 			h('span', { class: 'muted num' }, result)),
@@ -86,7 +86,7 @@ function toolbar(found, result) {
 
 function modelRow(model, isShown, today) {
 	const { id } = model.peek();
-	// Not made anew with each number, so that what is unfolded or focused stays so.
+	// Not made anew with each number: what is unfolded stays so.
 	const hasName = computed(() => displayName(model()) !== id);
 	const about = computed(() => model().description);
 	const used = ({ last_used_at: at }) => at && (tick(), `used ${ago(at)}`);
@@ -101,7 +101,7 @@ function modelRow(model, isShown, today) {
 	h('div', { class: 'model-text muted small' },
 		h('div', { class: 'row num' }, costs(model),
 			h('span', null, () => [today(model()), used(model())].filter(Boolean).join(', '))),
-		h('div', { class: 'row' }, () => tagsOf(model())),
+		inRow(() => tagsOf(model())),
 		() => (about().length > LONG ? h('details', null, h('summary', { class: 'clip' }, about())) : about())),
 	happening(model));
 }
@@ -156,7 +156,7 @@ export function curlFor({ id, capabilities }) {
 		apiKey.peek() && '-H "Authorization: Bearer $LLAMASWAP_KEY"', `-d '${quoted}'`].filter(Boolean).join(' \\\n  ');
 }
 
-/** Where names lead that are no model of their own: selectors with the target of now, and profiles. */
+/** Selectors with the target of now, and profiles. */
 function routes() {
 	const profiles = computed(() => profile().profiles, alike);
 	// A new configuration shows in the names it has.
@@ -171,7 +171,7 @@ function routes() {
 
 const routeRow = (hook, { id, description }, tags, ...cells) => h('li', { class: 'route', [hook]: id },
 	h('div', null, h('strong', { class: 'mono' }, id), ' ', h('span', { class: 'muted small' }, description)),
-	h('div', { class: 'row' }, tags), cells);
+	inRow(tags), cells);
 
 function selectorRow(row) {
 	const rule = row.meta.llamaswap;

@@ -1,5 +1,5 @@
 // What is loaded, what it costs, who waits, what broke.
-import { each, h } from '../core/dom.js';
+import { each, h, inStack } from '../core/dom.js';
 import { bytes, clock, isNumber, num, serverNow, short, since, speed, tick, timeElement } from '../core/format.js';
 import { href } from '../core/router.js';
 import { computed, untracked } from '../core/signal.js';
@@ -20,8 +20,8 @@ const HARMLESS = ['ok', 'cancelled', 'client_gone'];
 
 export const mount = (ctx) => modelsPage(ctx, 'Overview', () => {
 	const { tiles, problems } = lastHour();
-	return h('div', { class: 'stack' }, h('div', { class: 'cols-2' }, h('div', { class: 'stack' }, loaded(), waiting()),
-		h('div', { class: 'stack' }, memory(), tiles)), problems);
+	return inStack(h('div', { class: 'cols-2' }, inStack(loaded(), waiting()),
+		inStack(memory(), tiles)), problems);
 });
 
 /** A card with a list, or with a word about why it is empty. */
@@ -63,7 +63,7 @@ export function memory() {
 		return stackedBar({ label: `GPU ${id} ${gpu().name || ''}`, total: () => (gpu().mem_total_mb ?? NaN) * MIB,
 			format: bytes, segments: () => segments(gpu()) });
 	};
-	return () => ids().length > 0 && card('GPU memory', {}, h('div', { class: 'stack' },
+	return () => ids().length > 0 && card('GPU memory', {}, inStack(
 		untracked(() => ids().map(bar))));
 }
 

@@ -1,5 +1,5 @@
 // Requests: filter, speeds, the table, and the inspector.
-import { every, h, icon, newId } from '../core/dom.js';
+import { every, h, icon, inRow, inStack, newId } from '../core/dom.js';
 import { short, speed } from '../core/format.js';
 import { shortcut } from '../core/keys.js';
 import { api } from '../core/net.js';
@@ -28,7 +28,7 @@ export function mount(ctx) {
 	ctx.title('Requests');
 	const list = requestsTable();
 	inspector(list);
-	return h('div', { class: 'stack' }, filterBar(), speeds(list.filters), list);
+	return inStack(filterBar(), speeds(list.filters), list);
 }
 
 /** A field of tokens, and menus that write them. */
@@ -50,7 +50,7 @@ function filterBar() {
 		return found.length ? found : [{ label: 'None seen yet', disabled: true }];
 	}, { 'aria-label': `Filter by ${label.toLowerCase()}` });
 	return h('div', { class: 'stack filters' },
-		h('div', { class: 'row' }, icon('filter'), input, PICKERS.map(picker)),
+		inRow(icon('filter'), input, PICKERS.map(picker)),
 		h('p', { id: errorId, class: 'error-text', role: 'alert', hidden: () => !wrong().length },
 			() => wrong().map((token) => `${tokenText(token)} is not applied: ${complaint(token)}.`).join(' ')));
 }

@@ -1,6 +1,6 @@
-// How this browser shows things, what it keeps, what it knows of the server.
+// How this browser shows things, and what it keeps.
 import { download } from '../core/clipboard.js';
-import { h } from '../core/dom.js';
+import { h, inRow, inStack } from '../core/dom.js';
 import { hello, status, transport } from '../core/feed.js';
 import { absoluteTimes, bytes, clock, hour12, num, tick, units } from '../core/format.js';
 import { singleKeys } from '../core/keys.js';
@@ -30,14 +30,14 @@ export function mount(ctx) {
 			switchBox('Absolute times everywhere', absoluteTimes),
 			choice('Sizes', units, { binary: 'GiB (1024)', decimal: 'GB (1000)' }),
 			choice('Clock', hour12, { auto: 'As the browser', 24: '24 hours', 12: '12 hours' }),
-			h('div', { class: 'row' },
+			inRow(
 				entry('Price per kWh', pricePerKwh, { type: 'number', min: '0', max: '999', step: 'any' },
 					({ value, valueAsNumber }) => (value ? valueAsNumber : null)),
 				entry('Currency', currency, { maxlength: '4', size: '4' }))),
 		form('API key',
 			h('p', null, () => (!apiKey() ? 'None is set.' : isKeyRemembered() ? 'One is set, and remembered.'
 				: 'One is set, until this tab is closed.')),
-			h('div', { class: 'row' }, button('Set a key', { onclick: () => keyNeeded.set({ message: '' }) }),
+			inRow(button('Set a key', { onclick: () => keyNeeded.set({ message: '' }) }),
 				button('Forget the key', { disabled: () => !apiKey(), onclick: () => setKey('') }))),
 		storage(),
 		card('Version', {}, asked((abort) => api('api/version', { signal: abort })).view((found) => facts([
@@ -51,7 +51,7 @@ export function mount(ctx) {
 			['Dropped by the server', () => num(status().counts.dropped)]])));
 }
 
-const form = (title, ...fields) => card(title, {}, h('div', { class: 'stack' }, fields));
+const form = (title, ...fields) => card(title, {}, inStack(fields));
 const choice = (label, value, options) => field(label, segmented(label, Object.entries(options),
 	{ value, onchange: value.set }));
 const entry = (label, value, props, read = (input) => input.value.trim()) => field(label, h('input', {
@@ -78,7 +78,7 @@ function storage() {
 				.filter(([name]) => name !== 'schema' && kindOf(name) === kind)), ([name]) => forgetSettings(name))),
 			kept('Conversations', chats, ({ id }) => deleteChat(id)),
 			kept('Prompts and presets', library, ({ id }) => deleteEntry(id))),
-		h('div', { class: 'row' },
+		inRow(
 			button('Export settings', { icon: 'download', onclick: () => download('llamaswap-settings.json',
 				JSON.stringify({ ...allSettings(), schema: 1 }, null, 2)) }),
 			button('Import settings', { onclick: () => input.click() })));

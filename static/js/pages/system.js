@@ -1,5 +1,5 @@
 // The machine: what it does, what it is made of, what it was told.
-import { each, h } from '../core/dom.js';
+import { each, h, inRow, inStack } from '../core/dom.js';
 import { subscribe } from '../core/feed.js';
 import { bytes, dateTime, isNumber, num, serverNow, short, units } from '../core/format.js';
 import { api } from '../core/net.js';
@@ -44,7 +44,7 @@ export function mount(ctx) {
 	const current = computed(() => route().tab);
 	return h('div', { class: 'system' }, tabs('System', Object.entries(TABS).map(([id, [label]]) =>
 		({ id, label, href: href('system', id) })), current,
-	() => h('div', { class: 'stack' }, untracked(TABS[current()][1]))));
+	() => inStack(untracked(TABS[current()][1]))));
 }
 
 function liveTab() {
@@ -71,8 +71,8 @@ function liveTab() {
 		sources().some(([, rows]) => known(lines, rows).length)), ([label]) => label,
 	(chart) => chartOf(chart.peek(), book, sources, cross));
 	const gpus = () => book().gpus;
-	return view(() => h('div', { class: 'stack' },
-		h('div', { class: 'row' },
+	return view(() => inStack(
+		inRow(
 			segmented('Range', RANGES.map((one) => [one, one]), { value: range, onchange: (to) => setQuery({ range: to }) }),
 			chip('Pause', { pressed: isPaused, onclick: () => isPaused.update((paused) => !paused) })),
 		card('GPUs', {}, group(GPUS, gpus), () => !gpus().length && h('p', null, 'No GPU is measured. NVIDIA cards are '

@@ -1,4 +1,4 @@
-// A capture: its bodies as text, as messages by role in any dialect, whole or streamed, and as a command for a shell.
+// A capture as text, as messages of any dialect, as a command.
 import { h } from '../core/dom.js';
 import { bytes, num } from '../core/format.js';
 import { BASE, apiKey } from '../core/net.js';
@@ -59,7 +59,7 @@ export function curlOf(row, { text, type, body }) {
 		sent && `--data-raw ${quoted(sent)}`].filter(Boolean).join(' \\\n  ');
 }
 
-// --- what was said: {messages: [{role, parts}], …}; messages is empty when nothing was, or nothing is understood
+// --- {messages: [{role, parts}], …}; none when nothing was said, or is understood
 
 export function readRequest(text) {
 	const body = parseJson(text);

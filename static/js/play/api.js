@@ -1,4 +1,4 @@
-// Asking models: streamed chats with their times, and plain calls. Every request names a session.
+// Asking models. Every request names a session.
 import { hello } from '../core/feed.js';
 import { duration, num } from '../core/format.js';
 import { ApiError, api, apiFetch } from '../core/net.js';
@@ -67,7 +67,7 @@ function take(run, data) {
 	return true;
 }
 
-/** The numbers of an answer. What the server did not tell is worked out here and named in `guessed`. */
+/** The numbers of an answer; `guessed` names what the server did not tell. */
 export function statsOf({ answer, sentAt, firstAt, lastAt, endAt = performance.now() }) {
 	const told = toldBy(answer);
 	const output = told.output ?? (answer.pieces || null);

@@ -1,6 +1,6 @@
-// Chat: the conversation of the address, what it is asked with, and what else this browser keeps.
+// A conversation, what it is asked with, and the others that this browser keeps.
 import { download } from '../core/clipboard.js';
-import { each, h } from '../core/dom.js';
+import { each, h, inRow, inStack } from '../core/dom.js';
 import { go, href, route } from '../core/router.js';
 import { computed, effect, onCleanup, signal, untracked } from '../core/signal.js';
 import { asMarkdown, changeChat, chatById, chats, deleteChat, deleteEntry, exportChats, importChats, isReady, library,
@@ -146,7 +146,7 @@ function settingsOf(current, change, onModel) {
 	};
 	const fold = (title, about, ...inside) => h('details', null,
 		h('summary', null, title, h('span', { class: 'muted small' }, about)), h('div', { class: 'stack tight' }, inside));
-	return h('div', { class: 'stack' }, modelPicker({ value: of('model'), onchange: onModel }),
+	return inStack(modelPicker({ value: of('model'), onchange: onModel }),
 		field('Endpoint', select(ENDPOINTS, { value: of('endpoint'), onchange: (endpoint) => change({ endpoint }) })),
 		fold('System prompt', () => prompt() && ' set', system,
 			button('Keep for this model', { ...slim, onclick: keep })),
@@ -155,7 +155,7 @@ function settingsOf(current, change, onModel) {
 		switchBox('Enter sends', enterSends));
 }
 
-/** Keeps the end of the log in sight for as long as the reader does not go elsewhere. */
+/** The end of the log stays in sight until the reader goes elsewhere. */
 function followed(log) {
 	const main = document.getElementById('main');
 	let height = 0;
@@ -231,7 +231,7 @@ function chatList(openId) {
 			chooser.value = '';
 		} });
 	return h('section', { class: 'stack tight', 'aria-label': 'Conversations' },
-		h('div', { class: 'row' }, linkButton('New chat', href('play', 'chat'), { icon: 'plus' }), chooser,
+		inRow(linkButton('New chat', href('play', 'chat'), { icon: 'plus' }), chooser,
 			button('Export', { ...slim, onclick: async () =>
 				download('conversations.json', await exportChats(), 'application/json') }),
 			button('Import', { ...slim, onclick: () => chooser.click() })),

@@ -1,4 +1,4 @@
-// The three ways to ask for a chat: how a request is written, and what the events of its answer mean. Pure.
+// The three ways to ask for a chat, and what its events mean. Pure.
 import { ApiError } from '../core/net.js';
 
 const text = (words) => ({ type: 'text', text: words });
@@ -83,7 +83,7 @@ function say(answer, words, field = 'text') {
 	answer.pieces += 1;
 }
 
-// A server that tells about loading does it as reasoning between two heavy lines: that is not the model speaking.
+// Reasoning between two heavy lines is the server's word about loading.
 function think(answer, words) {
 	if (!answer.loading && (answer.pieces || !/^\u2501/.test(words))) {
 		say(answer, words, 'reasoning');

@@ -1,5 +1,5 @@
 // Chats that are measured: Compare and the load test.
-import { each, h } from '../core/dom.js';
+import { each, h, inRow } from '../core/dom.js';
 import { download } from '../core/clipboard.js';
 import { duration, isNumber, num, speed } from '../core/format.js';
 import { route, setQuery } from '../core/router.js';
@@ -193,7 +193,7 @@ export function load(ctx) {
 		words('Prompt', 'prompt', 3, { required: true, value: 'Tell a short story about a lighthouse.' })],
 		after: () => results().length > 0 && [
 			bad() && h('p', { class: 'error-text' }, `First error: ${bad().error}`),
-			summary(results(), spans), h('div', { class: 'row' }, button('Download CSV', { icon: 'download',
+			summary(results(), spans), inRow(button('Download CSV', { icon: 'download',
 				onclick: () => download('load-test.csv', csv(results.peek()), 'text/csv') }))] });
 }
 

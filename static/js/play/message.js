@@ -1,5 +1,5 @@
-// One turn: how it is written, what was said, and what can be done with it.
-import { h, icon } from '../core/dom.js';
+// One turn: how it is written, what was said, what can be done.
+import { h, icon, inRow } from '../core/dom.js';
 import { bytes, clock, duration, num, speed, tick } from '../core/format.js';
 import { setting } from '../core/persist.js';
 import { effect, onCleanup, signal } from '../core/signal.js';
@@ -13,7 +13,7 @@ import { runOf } from './api.js';
 const small = (...inside) => h('p', { class: 'muted small' }, inside);
 const verbatim = (text) => h('pre', { class: 'well wrap', tabindex: '0' }, text);
 
-/** `todo`: {retry, retryWith, edit, proceed, branch, remove}, taking the message, and isBusy. */
+/** todo: {retry, retryWith, edit, proceed, branch, remove} of the message, and isBusy. */
 export function messageView(item, todo) {
 	const { id, role } = item.peek();
 	const isUser = role === 'user';
@@ -128,7 +128,7 @@ export function composer({ onSend, onStop, busy = () => false, text: first = '',
 		ondragover: (event) => event.preventDefault(), ondrop: (event) => take(event, event.dataTransfer) },
 	() => fileChips(files(), (file) => files.update((all) => all.filter((one) => one !== file))),
 	h('p', { class: 'error-text', role: 'alert', hidden: () => !trouble() }, trouble), text,
-	h('div', { class: 'row' }, button('Attach', { icon: 'attach', kind: 'quiet', onclick: () => chooser.click() }),
+	inRow(button('Attach', { icon: 'attach', kind: 'quiet', onclick: () => chooser.click() }),
 		chooser, more, h('div', { class: 'row end' }, () => (busy()
 			? button('Stop', { icon: 'stop', kind: 'danger', onclick: onStop })
 			: button(sendLabel, { icon: 'send', kind: 'primary', type: 'submit' })))));
@@ -140,7 +140,7 @@ export function composer({ onSend, onStop, busy = () => false, text: first = '',
 	}
 
 	function onKey(event) {
-		// A key that ends a composition is no Enter of ours; some browsers only say so by its old code.
+		// What ends a composition is no Enter; some browsers only say so by the old code.
 		if (event.key !== 'Enter' || event.isComposing || event.keyCode === 229 || event.shiftKey) return;
 		if (event.ctrlKey || event.metaKey || enterSends.peek()) submit(event);
 	}

@@ -1,5 +1,5 @@
-// The tools that ask once: pictures, speech, transcripts, ranks and vectors.
-import { each, h } from '../core/dom.js';
+// The tools that ask once.
+import { each, h, inRow } from '../core/dom.js';
 import { download } from '../core/clipboard.js';
 import { bytes, num } from '../core/format.js';
 import { api } from '../core/net.js';
@@ -80,7 +80,7 @@ function picture({ src, seed, prompt }, reuse) {
 			: h('a', { href: src, rel: 'noopener noreferrer', target: '_blank' }, `On another server: ${src}`),
 		h('figcaption', { class: 'small' }, h('p', { class: 'clip', title: prompt },
 			`Seed ${seed ?? 'unknown'}: ${prompt}`),
-			h('div', { class: 'row' }, linkButton('Download', src, { ...SLIM, download: 'image' }),
+			inRow(linkButton('Download', src, { ...SLIM, download: 'image' }),
 				button('Reuse', { ...SLIM, onclick: () => reuse({ prompt, seed }) }))));
 }
 
@@ -110,7 +110,7 @@ function player(blob) {
 	onCleanup(() => URL.revokeObjectURL(url));
 	return h('div', { class: 'card stack tight' },
 		h('audio', { controls: true, src: url, 'aria-label': 'What was said' }),
-		h('div', { class: 'row' }, linkButton('Download', url, { icon: 'download', download: 'speech' }),
+		inRow(linkButton('Download', url, { icon: 'download', download: 'speech' }),
 			h('span', { class: 'muted small' }, `${blob.type}, ${bytes(blob.size)}`)));
 }
 
@@ -129,7 +129,7 @@ export function transcribe(ctx) {
 			const { text = '', segments = [] } = await send('v1/audio/transcriptions', values);
 			const srt = asSrt(segments);
 			return h('div', { class: 'card stack tight' },
-				h('div', { class: 'row' }, copyButton(text, 'Copy text'), srt && button('Download SRT',
+				inRow(copyButton(text, 'Copy text'), srt && button('Download SRT',
 					{ icon: 'download', kind: 'quiet', onclick: () => download('transcript.srt', srt) })),
 				h('p', { class: 'said' }, srt || text));
 		} });
@@ -157,7 +157,7 @@ function microphone(file) {
 		made.start();
 		recorder.set(made);
 	};
-	return h('div', { class: 'row' }, button(() => (recorder() ? 'Stop recording' : 'Record'), { icon: 'sound',
+	return inRow(button(() => (recorder() ? 'Stop recording' : 'Record'), { icon: 'sound',
 		onclick: () => (recorder.peek() ? end() : start().catch((error) => toastError(error, 'No recording'))) }));
 }
 

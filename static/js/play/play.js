@@ -1,4 +1,4 @@
-// The playground: one tab per kind of model. Nothing is sent by opening any of it.
+// One tab per kind of model. Nothing is sent by opening any of it.
 import { href } from '../core/router.js';
 import { tabs } from '../ui/tabs.js';
 import { panel as chat } from './chat.js';

@@ -1,5 +1,5 @@
-// The column beside the work of a tab: which model, with which parameters.
-import { h } from '../core/dom.js';
+// The column beside the work: which model, with which parameters.
+import { h, inStack } from '../core/dom.js';
 import { duration } from '../core/format.js';
 import { api } from '../core/net.js';
 import { setting } from '../core/persist.js';
@@ -12,7 +12,7 @@ import { stateGlyph } from '../ui/modelparts.js';
 import { field } from '../ui/parts.js';
 
 export const side = (label, ...children) => h('details', { class: 'play-side card',
-	open: matchMedia('(width > 1100px)').matches }, h('summary', null, label), h('div', { class: 'stack' }, children));
+	open: matchMedia('(width > 1100px)').matches }, h('summary', null, label), inStack(children));
 
 /** Models for which `suits(capabilities)` is true come first. */
 export function modelPicker({ value, onchange, suits, label = 'Model' }) {

@@ -1,5 +1,5 @@
-// What the tools share: settings at the side, a form, Run or Stop, and what came of it.
-import { h } from '../core/dom.js';
+// What the tools share: settings, a form, Run or Stop, and what came of it.
+import { h, inRow } from '../core/dom.js';
 import { clock, duration, serverNow, since } from '../core/format.js';
 import { onCleanup, signal } from '../core/signal.js';
 import { button, field, inlineError, select } from '../ui/parts.js';
@@ -49,7 +49,7 @@ export function tool(ctx, { name, suits, models, settings, form, verb, ask, afte
 	const element = h('form', { class: 'play', onsubmit: run },
 		side('Model and settings', models || modelPicker({ value: model, onchange: choose, suits }), settings),
 		h('div', { class: 'play-main' }, form,
-			h('div', { class: 'row' }, button(() => (begun() ? 'Stop' : verb), { kind: 'primary',
+			inRow(button(() => (begun() ? 'Stop' : verb), { kind: 'primary',
 				type: () => (begun() ? 'button' : 'submit'), onclick: stop }),
 			h('span', { class: 'muted', role: 'status' }, note),
 			h('span', { class: 'muted num' }, () => begun() && clock(since(begun())))),

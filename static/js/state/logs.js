@@ -1,4 +1,4 @@
-// The lines of a log, and which of them are asked for. A line keeps its number as long as the page lives.
+// The lines of a log, each with its number, and which are asked for.
 import { num } from '../core/format.js';
 
 const MOST_LINES = 10000;

@@ -1,4 +1,4 @@
-// Which models a list shows and in which order, and where a route leads.
+// The order of a list of models, and where a route leads.
 import { displayName, memoryOf, stateOf } from './models.js';
 
 export const GROUPS = [['', 'Nothing'], ['group', 'Group'], ['capability', 'Capability'], ['engine', 'Engine'],
@@ -58,7 +58,7 @@ export function nextTarget({ strategy, spillover = 1 }, targets) {
 	const find = (state) => targets.findIndex((target) => target?.state === state);
 	if (strategy === 'warm') return [find('ready'), find('starting'), 0].find((index) => index >= 0);
 	if (strategy !== 'spillover') return 0;
-	// The least loaded one, and one that is not loaded as soon as the others have all they may have.
+	// The least loaded; one that is not loaded once the others have all they may.
 	const loads = targets.map((target) => {
 		const { state, in_flight: busy = 0, queued = 0 } = target || {};
 		if (state === 'stopping') return NaN;

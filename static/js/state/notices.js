@@ -1,4 +1,4 @@
-// What the user should know on every page: from the server, from the connection, from this page.
+// What the user should know on every page.
 import { connection, hello, status, subscribe } from '../core/feed.js';
 import { clock, tick } from '../core/format.js';
 import { announce } from '../core/live.js';
@@ -18,7 +18,7 @@ export const hideNotice = (id) => hidden.update((ids) => [...ids, id]);
 const CONNECTION = {
 	stale: (silent) => `No word from the server for ${silent}. What you see may be out of date.`,
 	down: (silent, message) => `Disconnected: ${message}. Trying again.${silent && ` What you see is ${silent} old.`}`,
-	empty: () => 'Connected, but no data arrives: a proxy seems to buffer event streams. Switch that off for /api/events.',
+	empty: () => 'Connected, but no data arrives: a proxy seems to buffer streams. Switch that off for /api/events.',
 	auth: () => 'The server wants an API key.',
 };
 

@@ -1,4 +1,4 @@
-// What is asked of the history: as people type it, in the address, and of the API. A token is [name, value].
+// What is asked of the history. A token is [name, value].
 import { serverNow } from '../core/format.js';
 
 export const API = 'api/metrics/activity';

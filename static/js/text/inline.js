@@ -18,7 +18,7 @@ const ORDINARY = [/([^\\`$<&*_~[\]! h]+)/y, (run) => run];
 const PIECES = {
 	'\\': [/\\([\n!-/:-@[-`{-~])/y, (char) => (char === '\n' ? node('br') : char)],
 	' ': [/ {2,80}\n/y, () => node('br')],
-	$: [/\$(?![\s\d$])([^$]{0,400}?[^\s\\$])\$(?!\d)/y, (formula) => node('code', [formula])],        // no prices
+	$: [/\$(?![\s\d$])([^$]{0,400}?[^\s\\$])\$(?!\d)/y, (formula) => math(formula)],        // no prices
 	'<': [/<((?:https?:\/\/|mailto:)[^\s<>]{1,2000}|[\w.+-]{1,64}@[\w.-]{1,255})>/iy,
 		(address) => link(address.includes(':') ? address : `mailto:${address}`, [address])],
 	h: [URL_TEXT, (url) => link(url, [url])],
@@ -30,6 +30,9 @@ const PIECES = {
 
 export const node = (tag, children = [], props = null) => ({ tag, props, children,
 	depth: 1 + children.reduce((most, each) => Math.max(most, each.depth || 0), 0) });
+
+const code = (text) => node('code', [text]);
+const math = (text) => node('code', [text], { class: 'math' });
 
 function nested(tag, children, props) {
 	const made = node(tag, children, props);
@@ -52,8 +55,8 @@ function matchAt(pattern, text, i) {
 // [piece, end] of what stands at i. `missing`: what was looked for in vain.
 function take(text, i, missing) {
 	const [start] = matchAt(CODE, text, i);
-	const code = start?.length <= 16 && codeUntil(text, i + start.length, CODE_ENDS[start] || start, missing);
-	if (code) return code;
+	const found = start?.length <= 16 && codeUntil(text, i + start.length, CODE_ENDS[start] || start, missing);
+	if (found) return found;
 	const [pattern, make] = PIECES[text[i]] || ORDINARY;
 	const [all, inside] = matchAt(pattern, text, i);
 	const piece = all && make(inside);
@@ -71,7 +74,7 @@ function codeUntil(text, from, end, missing) {
 		return null;
 	}
 	const body = text.slice(from, at).replace(/\n/g, ' ');
-	return [node('code', [body.trim() || body]), at + end.length];
+	return [(end[0] === '`' ? code : math)(body.trim() || body), at + end.length];
 }
 
 export function inline(text) {

@@ -1,4 +1,4 @@
-// Hostile Markdown as a tree of strings and {tag, props, children}: raw HTML is text, pictures are links, all linear.
+// Hostile Markdown as a tree of strings and {tag, props, children}; all linear.
 import { MAX_DEPTH, inline, node } from './inline.js';
 
 const BLANK = /^[ \t]*$/;

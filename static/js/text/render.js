@@ -1,4 +1,4 @@
-// Elements from Markdown whose text is still coming in, and colours for its code.
+// Elements from Markdown that is still coming in, and colours for its code.
 import { h } from '../core/dom.js';
 import { copyButton } from '../ui/parts.js';
 import { parse } from './markdown.js';
@@ -25,7 +25,7 @@ const LANGUAGES = [
 	['javascript js jsx typescript ts tsx jsonc go c cpp c++ h hpp java kotlin scala swift csharp '
 		+ 'cs c# rust rs css scss', SLASHES, `${COMMON} catch char const default delete double extends final float fn fun `
 		+ 'func go impl implements int interface long mod mut namespace new of override package private protected pub public '
-		+ 'Self struct super template this trait type typedef typeof undefined unsigned use using val virtual void'],
+		+ 'Self struct super this trait type typedef typeof undefined unsigned use val virtual void'],
 	['sql lua', DASHES, `${COMMON} all alter between by count create delete desc distinct drop exists `
 		+ 'group having index inner insert into is join key left like limit local on order outer primary repeat select set '
 		+ 'table union unique update values view when where'],
@@ -33,14 +33,26 @@ const LANGUAGES = [
 ];
 
 const draw = (each) => (typeof each === 'string' ? each : each.tag === 'figure' ? codeBlock(each)
-	: h(each.tag, each.props, each.children.map(draw)));
+	: formula(h(each.tag, each.props, each.children.map(draw)), each.props?.class === 'math' && each.children[0]));
+
+/** Code until it can be shown as what it means. */
+function formula(shown, source, isBlock) {
+	if (source) {
+		import('./mathml.js').then(({ mathOf }) => {
+			const made = mathOf(source, isBlock);
+			if (made) (isBlock ? shown.replaceChildren(made) : shown.replaceWith(made));
+		});
+	}
+	return shown;
+}
 
 function codeBlock({ lang, text, open }) {
 	const code = h('code', null, open || text.length > COLOUR_CHARS ? text : coloured(lang.toLowerCase(), text));
 	const pre = h('pre', { tabindex: '0' }, code);
-	return h('figure', { class: 'code' }, h('figcaption', null, h('span', null, lang || 'text'),
+	return formula(h('figure', { class: 'code' }, h('figcaption', null, h('span', null, lang || 'text'),
 		copyButton(() => code.textContent, 'Copy', { class: 'slim' })),
-	text.length > FOLD_CHARS ? h('details', null, h('summary', null, `${text.length} characters`), pre) : pre);
+	text.length > FOLD_CHARS ? h('details', null, h('summary', null, `${text.length} characters`), pre) : pre),
+	lang === 'math' && !open && text, true);
 }
 
 function coloured(lang, text) {

@@ -1,4 +1,4 @@
-// What is asked of the server: the answer once it is there, or what went wrong in its place.
+// An answer of the server, or what went wrong in its place.
 import { serverNow } from '../core/format.js';
 import { api, queryText } from '../core/net.js';
 import { computed, effect, onCleanup, signal, untracked } from '../core/signal.js';

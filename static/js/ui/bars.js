@@ -1,5 +1,5 @@
-// Amounts as bars and small lines, always with their number as text.
-import { h, newId, s } from '../core/dom.js';
+// Amounts as bars and small lines, always with their number.
+import { h, inRow, newId, s } from '../core/dom.js';
 import { isNumber } from '../core/format.js';
 
 /** One amount of a whole. value, max and text are functions; bare: without words. */
@@ -9,7 +9,7 @@ export function meter({ label, value, max, text, bare }) {
 	const bar = h('div', { class: 'meter', role: 'meter', 'aria-label': label, 'aria-valuemax': max,
 		'aria-valuenow': amount, 'aria-valuetext': text },
 	h('div', { class: 'fill', css: { '--part': () => `${share() * 100}%` } }));
-	return bare ? bar : h('div', { class: 'metered' }, h('div', { class: 'row' }, h('span', null, label),
+	return bare ? bar : h('div', { class: 'metered' }, inRow(h('span', null, label),
 		h('span', { class: 'num end' }, text)), bar);
 }
 
@@ -17,15 +17,16 @@ export function meter({ label, value, max, text, bare }) {
 export function stackedBar({ label, segments, format,
 	total = () => segments().reduce((sum, { value }) => sum + value, 0) }) {
 	const id = newId('bar');
-	const part = ({ label: name, value, kind, text = `${name} ${format(value)}` }) => value > 0 && h('div', {
-		class: `seg ${kind}`, title: text, css: { '--part': `${(value / total()) * 100}%` } },
+	const colour = (series) => `var(--s${series})`;
+	const part = ({ label: name, value, series, kind, text = `${name} ${format(value)}` }) => value > 0 && h('div', {
+		class: `seg ${kind}`, title: text, css: { '--part': `${(value / total()) * 100}%`, '--seg': colour(series) } },
 	h('span', { class: 'clip' }, text));
-	const row = ({ label: name, value, kind, href }) => h('tr', null, h('th', { scope: 'row' },
-		h('span', { class: `key ${kind}` }), href ? h('a', { href }, name) : name),
+	const row = ({ label: name, value, series, kind, href }) => h('tr', null, h('th', { scope: 'row' },
+		h('span', { class: `key ${kind}`, css: { '--seg': colour(series) } }), href ? h('a', { href }, name) : name),
 	h('td', { class: 'num' }, format(value)));
-	const all = () => segments().map((one) => ({ kind: `seg-${one.series}`, ...one }));
+	const all = () => segments().map((one) => ({ kind: one.series === 'free' && 'seg-free', ...one }));
 	return h('div', { class: 'stacked' },
-		h('div', { class: 'row' }, h('span', { id }, label), h('span', { class: 'num end muted' }, () => format(total()))),
+		inRow(h('span', { id }, label), h('span', { class: 'num end muted' }, () => format(total()))),
 		h('div', { class: 'stack-bar', 'aria-hidden': 'true' }, () => all().map(part)),
 		h('table', { class: 'legend', 'aria-labelledby': id }, () => all().map(row)));
 }

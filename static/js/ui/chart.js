@@ -1,4 +1,4 @@
-// Charts: one SVG each with a path per series, a sentence, a table, and a crosshair for pointer and keys.
+// Charts: one SVG, a sentence, a table, and a crosshair.
 import { each, h, s } from '../core/dom.js';
 import { isNumber, num, timeOfDay } from '../core/format.js';
 import { computed, onCleanup, signal } from '../core/signal.js';
@@ -119,7 +119,7 @@ function sentence({ x, y }, at, format) {
 
 const textOf = (value, format) => (isNumber(value) ? format(value) : 'no data');
 
-/** rows() → the heads, then the rest. Built when it is opened: it would be most of the page's elements. */
+/** rows() → the heads, then the rest. Built when opened: it would be most of the page. */
 function dataTable(label, rows) {
 	const isOpen = signal(false);
 	const row = (tag, cells) => h('tr', null, cells.map((cell, i) => h(tag, { class: i ? 'to-end' : null }, cell)));

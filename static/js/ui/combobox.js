@@ -1,4 +1,4 @@
-// A picker with search: type to narrow, arrows to choose, Enter to take, Esc to leave it as it was.
+// A picker with search. Esc leaves it as it was.
 import { each, h, icon, newId } from '../core/dom.js';
 import { computed, effect, signal } from '../core/signal.js';
 import { place } from './parts.js';

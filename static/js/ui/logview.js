@@ -76,7 +76,7 @@ export function logView({ ring, filter, look, onDraw, ...props }) {
 		}
 	}
 
-	// Rows in which a selection begins or ends stay, so that it survives scrolling.
+	// Rows where a selection begins or ends stay.
 	function place(numbers) {
 		const { anchorNode, focusNode } = getSelection();
 		for (const [number, row] of drawn) {

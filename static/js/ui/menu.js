@@ -1,4 +1,4 @@
-// A button that opens a menu: arrows, Home and End move, Esc closes, the focus returns to the button.
+// A button that opens a menu.
 import { h, icon } from '../core/dom.js';
 import { arrowKeys } from '../core/keys.js';
 import { button, iconButton, place } from './parts.js';
@@ -10,7 +10,7 @@ export function menuButton(label, items, { icon: name = 'down', compact, ...prop
 }
 
 export function toggleMenu(opener, items) {
-	// A press while it is open: the browser knows whose popover it is, and closes it.
+	// A press while it is open closes it: the browser sees to that.
 	if (opener.popoverTargetElement) return;
 	const move = arrowKeys(() => [...box.querySelectorAll('[tabindex]')]);
 	const box = h('div', { class: 'menu', role: 'menu', popover: 'auto',
@@ -21,7 +21,7 @@ export function toggleMenu(opener, items) {
 			if (event.key === 'Tab') box.hidePopover();
 		} }, items().filter(Boolean).map((item) => row(item, () => box.hidePopover())));
 	addEventListener('hashchange', () => box.remove(), { once: true });
-	// After the press that brought us here, of which the browser would make a second one.
+	// After this press, of which the browser would make a second one.
 	setTimeout(() => {
 		(opener.closest('dialog') || document.body).append(box);
 		opener.popoverTargetElement = box;

@@ -1,5 +1,5 @@
-// How a model looks wherever it appears, and what a user can make the server do with it.
-import { every, h, icon } from '../core/dom.js';
+// How a model looks wherever it appears, and what can be done with it.
+import { every, h, icon, inRow } from '../core/dom.js';
 import { hello } from '../core/feed.js';
 import { bytes, clock, since, timeElement, until } from '../core/format.js';
 import { api, apiUrl } from '../core/net.js';
@@ -20,7 +20,7 @@ const LABELS = { load: 'Cancel', cancel: 'Cancelling', unload: 'Unloading', star
 
 const asks = signal(new Map());       // id → {what, model: as it was when it was asked}
 
-/** '', 'load', 'cancel' or 'unload': what is asked of it, until the stream tells what came of that. */
+/** '', 'load', 'cancel' or 'unload': asked of it, until the stream tells what came of that. */
 function pendingOf(id) {
 	const ask = asks().get(id);
 	return ask && ask.model === modelById(id) ? ask.what : '';
@@ -128,12 +128,12 @@ export function happening(model, isOpen = false) {
 function progress(model) {
 	const estimate = () => model().load_estimate_ms;
 	const elapsed = () => since(model().since);
-	// What it writes is no change of its state, so nobody tells; and this is not worth a log stream of its own.
+	// Output is no change of state, so nobody tells.
 	const { value, again } = asked(apiUrl('api', 'models', model.peek().id));
 	every(1000, again);
 	const line = () => value()?.last_line;
 	return h('div', { class: 'load-progress' },
-		h('div', { class: 'row' }, h('span', { class: 'num' }, () => clock(elapsed()),
+		inRow(h('span', { class: 'num' }, () => clock(elapsed()),
 			() => estimate() && ` / ~${clock(estimate())} est.`),
 		h('progress', { max: '1', value: () => (estimate() ? Math.min(0.98, elapsed() / estimate()) : null),
 			'aria-label': () => `Loading ${displayName(model())}` })),
@@ -141,22 +141,22 @@ function progress(model) {
 }
 
 const failure = (model, { kind, message, at, tail }, open) => h('div', { class: 'failure stack' },
-	h('div', { class: 'row' }, stateGlyph(() => ({ state: 'failed' })), h('span', { class: 'grow' },
+	inRow(stateGlyph(() => ({ state: 'failed' })), h('span', { class: 'grow' },
 		h('strong', null, kind === 'exited' ? 'Failed while it was running' : 'Failed at start'), ', ', timeElement(at),
 		`: ${message}`)),
 	tail.length > 0 && h('details', { open }, h('summary', null, 'Last output'),
 		codeBlock(tail.join('\n'), { label: `Last output of ${displayName(model)}` })),
-	h('div', { class: 'row' }, linkButton('Open logs', href('models', model.id, 'logs'), { icon: 'logs' }),
+	inRow(linkButton('Open logs', href('models', model.id, 'logs'), { icon: 'logs' }),
 		button('Dismiss', { kind: 'quiet', onclick: () => dismissFailure(model) })));
 
-/** A page about all models: how to begin where there are none, and nothing said before that is known. */
+/** A page about all models, or how to begin where there are none. */
 export function modelsPage(ctx, title, page) {
 	ctx.title(title);
 	ctx.actions(button('Unload all', { disabled: () => !unloadable().length, onclick: unloadAll }));
 	return onceLoaded(() => models().length > 0, page, welcome);
 }
 
-/** One of two contents, once the models are known; made anew when that changes and at no other time. */
+/** One of two contents, once the models are known; made anew only when that changes. */
 export function onceLoaded(isThere, page, otherwise) {
 	const show = computed(() => (isLoaded() ? (isThere() ? page : otherwise) : skeleton));
 	return h('div', null, () => untracked(show()));

@@ -1,4 +1,4 @@
-// Puts the page of the current route into the document, in a scope of its own.
+// The page of the route, in a scope of its own.
 import { h } from '../core/dom.js';
 import { connection, hello } from '../core/feed.js';
 import { apiKey } from '../core/net.js';

@@ -1,4 +1,4 @@
-// Ctrl/Cmd+K: pages, models and what can be done now, by typing part of the name. And the list of shortcuts.
+// Ctrl/Cmd+K: pages, models, actions. And all shortcuts.
 import { h } from '../core/dom.js';
 import { shortcuts } from '../core/keys.js';
 import { go, href } from '../core/router.js';

@@ -1,5 +1,5 @@
-// The small parts that pages are made of: functions from values to an element.
-import { h, icon, newId, setAttribute } from '../core/dom.js';
+// The small parts of pages.
+import { h, icon, inRow, newId, setAttribute } from '../core/dom.js';
 import { shortcut } from '../core/keys.js';
 import { effect, onCleanup, signal } from '../core/signal.js';
 import { detailOf, message } from './toast.js';
@@ -72,7 +72,7 @@ export function searchBox({ label, oninput, shortcut: key, ...props }) {
 
 export const emptyState = ({ icon: name = 'info', title, text, actions }, ...children) => h('div', { class: 'empty' },
 	icon(name), h('h2', null, title), text && h('p', null, text), children,
-	actions && h('div', { class: 'row' }, actions));
+	actions && inRow(actions));
 
 /** In the place of what is coming, when it takes noticeable time. */
 export function skeleton() {
@@ -98,7 +98,7 @@ export function copyButton(text, label = 'Copy', props = {}) {
 export const codeBlock = (text, { label = 'Text', copy = true } = {}) => h('div', { class: 'codeblock' },
 	copy && copyButton(text), h('pre', { class: 'well mono', tabindex: '0', role: 'region', 'aria-label': label }, text));
 
-/** The names of picture buttons, on hover and on focus; any key takes them away (WCAG 1.4.13). */
+/** The names of picture buttons, until a key is pressed (WCAG 1.4.13). */
 export function startTooltips() {
 	const on = (run, ...types) => types.forEach((type) => addEventListener(type, run));
 	on(awaitTip, 'pointerover', 'focusin');
@@ -126,7 +126,7 @@ function hideTip() {
 	tip?.hidePopover();
 }
 
-/** Puts a popover below `anchor`, or above where there is more room; at: 0 joins left edges, 1 right ones. */
+/** Puts a popover where there is room at `anchor`; at: 0 joins left edges, 1 right ones. */
 export function place(box, anchor, at = 0.5) {
 	const { left, width, top, bottom } = anchor.getBoundingClientRect();
 	const own = box.getBoundingClientRect();

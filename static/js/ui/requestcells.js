@@ -1,4 +1,4 @@
-// The columns of the table of requests. A live entry has a phase, a finished row has none.
+// The columns of the requests. A live entry has a phase, a finished row none.
 import { each, h } from '../core/dom.js';
 import { bytes, clock, duration, isNumber, num, since, speed, timeElement } from '../core/format.js';
 import { api, apiUrl } from '../core/net.js';
@@ -63,7 +63,7 @@ const cancelled = signal([]);
 export async function cancel(id) {
 	if (cancelled.peek().includes(id)) return;
 	const { session } = live.peek().find((row) => row.id === id) || {};
-	// Those of this page's playground, and those that nobody has put a name to, need no second thought.
+	// The playground's, and those without a name, need no second thought.
 	if (session && !session.startsWith('play-') && !(await ask({ title: `Cancel request ${id}?`,
 		body: `It belongs to the session ${session}.`, yes: 'Cancel it', no: 'Keep it' }))) return;
 	cancelled.update((all) => [...all, id]);

@@ -1,5 +1,5 @@
 // The table of requests. A row keeps its element when its request ends.
-import { each, h, icon } from '../core/dom.js';
+import { each, h, icon, inRow } from '../core/dom.js';
 import { download } from '../core/clipboard.js';
 import { subscribe } from '../core/feed.js';
 import { num } from '../core/format.js';
@@ -31,7 +31,7 @@ export function requestsTable({ model = '' } = {}) {
 	const { shown, chooser } = tableColumns(link);
 	const body = rowsOf(list.rows, shown, link);
 	const element = h('div', { class: 'stack requests' },
-		h('div', { class: 'row' },
+		inRow(
 			h('span', { class: 'muted num' }, () => `${num(list.running().length)} under way, ${num(list.total())} finished`),
 			h('div', { class: 'row end' }, button(() => (list.held() ? `Resume (${num(list.unseen())} new)` : 'Pause'),
 				{ icon: 'pause', onclick: list.pause }), chooser,

@@ -1,5 +1,5 @@
-// Tabs whose choice is the address: links for the pointer, one tab stop with arrows for the keyboard.
-import { h, newId } from '../core/dom.js';
+// Tabs whose choice is the address.
+import { h, inStack, newId } from '../core/dom.js';
 import { arrowKeys } from '../core/keys.js';
 
 /** list: [{id, label, href}] or a function giving them; current: () => id; panel: () => content. */
@@ -15,6 +15,6 @@ export function tabs(label, list, current, panel) {
 		event.preventDefault();
 		event.target.click();
 	} }, () => (typeof list === 'function' ? list() : list).map(tab));
-	return h('div', { class: 'stack' }, strip,
+	return inStack(strip,
 		h('div', { role: 'tabpanel', id, 'aria-labelledby': () => `${id}-${current()}` }, panel));
 }

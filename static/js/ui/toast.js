@@ -1,4 +1,4 @@
-// Short messages about what the user just did. Errors stay until dismissed.
+// Short messages. Errors stay until dismissed.
 import { h, icon } from '../core/dom.js';
 import { announce } from '../core/live.js';
 export { announce } from '../core/live.js';
