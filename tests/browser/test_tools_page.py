@@ -441,3 +441,4 @@ def test_the_header_that_names_the_session_is_the_configured_one(open_ui: Any) -
         page.get_by_text("Dimension 8").wait_for()
         row = await_true(lambda: mine.ask("GET", "/api/metrics/activity").json()["data"])[0]
         assert row["session"].startswith("play-")
+        page.close()
