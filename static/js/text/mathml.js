@@ -77,7 +77,8 @@ function parse(source) {
 		if (token[0] === '\\') return macro(token.slice(1));
 		if (token === '{') return group('}');
 		if ('}&'.includes(token)) fail();
-		return m(/\d/.test(token) ? 'mn' : /\p{L}/u.test(token) ? 'mi' : 'mo', null, token === '-' ? '−' : token);
+		const tag = /\d/.test(token) ? 'mn' : /\p{L}/u.test(token) ? 'mi' : 'mo';
+		return m(tag, { stretchy: 'false' }, token === '-' ? '−' : token);
 	}
 
 	function group(end, props) {

@@ -1,4 +1,4 @@
-// The frame: vital signs, navigation, and the keys that work everywhere.
+// The frame: vital signs, navigation, keys.
 import { append, each, h, icon } from '../core/dom.js';
 import { connection, retryNow } from '../core/feed.js';
 import { bytes, num } from '../core/format.js';
