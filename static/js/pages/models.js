@@ -1,4 +1,4 @@
-// Models: search, states, groups and order; below, where the names of routes lead.
+// Models: search, groups and order; then routes.
 import { copyText } from '../core/clipboard.js';
 import { each, h, inRow, inStack } from '../core/dom.js';
 import { ago, num, tick } from '../core/format.js';

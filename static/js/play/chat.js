@@ -1,4 +1,4 @@
-// A conversation, what it is asked with, and the others that this browser keeps.
+// A conversation, and the list of those kept here.
 import { download } from '../core/clipboard.js';
 import { each, h, inRow, inStack } from '../core/dom.js';
 import { go, href, route } from '../core/router.js';
@@ -57,7 +57,8 @@ export function panel() {
 	};
 	const shownId = computed(() => current()?.id);
 	return h('div', { class: 'play' },
-		side('Settings and conversations', () => shownId() && untracked(() => settingsOf(current, change, onModel)),
+		side('Settings and conversations', () => current()?.model,
+			() => shownId() && untracked(() => settingsOf(current, change, onModel)),
 			chatList(id)),
 		h('div', { class: 'play-main' },
 			() => notKept() && h('p', { class: 'notice warning' }, `Conversations are not kept: ${notKept()}`),

@@ -11,8 +11,9 @@ import { combobox } from '../ui/combobox.js';
 import { stateGlyph } from '../ui/modelparts.js';
 import { field } from '../ui/parts.js';
 
-export const side = (label, ...children) => h('details', { class: 'play-side card',
-	open: matchMedia('(width > 1100px)').matches }, h('summary', null, label), inStack(children));
+export const side = (label, model, ...children) => h('details', { class: 'play-side card',
+	open: matchMedia('(width > 1100px)').matches }, h('summary', { class: 'clip' }, label, ' ',
+	h('span', { class: 'muted small' }, model)), inStack(children));
 
 /** Models for which `suits(capabilities)` is true come first. */
 export function modelPicker({ value, onchange, suits, label = 'Model' }) {

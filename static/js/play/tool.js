@@ -1,4 +1,4 @@
-// What the tools share: settings, a form, Run or Stop, and what came of it.
+// What the tools share.
 import { h, inRow } from '../core/dom.js';
 import { clock, duration, serverNow, since } from '../core/format.js';
 import { onCleanup, signal } from '../core/signal.js';
@@ -47,7 +47,8 @@ export function tool(ctx, { name, suits, models, settings, form, verb, ask, afte
 	}
 
 	const element = h('form', { class: 'play', onsubmit: run },
-		side('Model and settings', models || modelPicker({ value: model, onchange: choose, suits }), settings),
+		side('Model and settings', !models && model,
+			models || modelPicker({ value: model, onchange: choose, suits }), settings),
 		h('div', { class: 'play-main' }, form,
 			inRow(button(() => (begun() ? 'Stop' : verb), { kind: 'primary',
 				type: () => (begun() ? 'button' : 'submit'), onclick: stop }),
