@@ -17,28 +17,20 @@ from llamaswap.core.matrix import Matrix
 from llamaswap.core.tree import Path
 
 _MODEL_FILE = re.compile(r"(?i)\.(gguf|ggml|safetensors|bin|onnx|pt|pth|ckpt|mmproj)\Z")
+_FORBIDDEN = "permission denied"
 _LOCAL_HOSTS = frozenset(["localhost", "127.0.0.1", "::1", "0.0.0.0"])
 
 
 def store_problems(config: Config) -> List[Problem]:
     """Why the activity store cannot be opened; an error, because nobody wants to lose history in silence."""
     where, path = ("store", "path"), (config.store_path or "").strip()
-    if not path:
+    fault = _store_fault(path) if path else None
+    if fault is None:
         return []
-    fault = _store_fault(path)
-    if not fault:
-        return []
-    if _is_on_read_only_disk(path):
+    if fault.endswith(_FORBIDDEN) and os.statvfs(os.path.dirname(os.path.abspath(path))).f_flag & os.ST_RDONLY:
         return [_warning(where, f"{path} is on a read-only file system; until it can be written, the history is in "
                                 "memory")]
     return [Problem(where, fault)]
-
-
-def _is_on_read_only_disk(path: str) -> bool:
-    try:
-        return bool(os.statvfs(os.path.dirname(os.path.abspath(path))).f_flag & os.ST_RDONLY)
-    except (OSError, ValueError):
-        return False
 
 
 def _store_fault(path: str) -> Optional[str]:
@@ -50,9 +42,9 @@ def _store_fault(path: str) -> Optional[str]:
     if not os.path.isdir(folder):
         return f"directory {folder} is not writable: it does not exist"
     if not os.access(folder, os.W_OK | os.X_OK):
-        return f"directory {folder} is not writable: permission denied"
+        return f"directory {folder} is not writable: {_FORBIDDEN}"
     if os.path.exists(path) and not os.access(path, os.W_OK):
-        return f"{path} is not writable: permission denied"
+        return f"{path} is not writable: {_FORBIDDEN}"
     return None
 
 

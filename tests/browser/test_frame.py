@@ -1,25 +1,19 @@
-"""The frame around every page: boot, connection, accessibility, preferences, palette, and what the files may weigh."""
+"""The frame around every page: boot, connection, accessibility, preferences and palette."""
 from __future__ import annotations
 
 import contextlib
 import json
-import posixpath
 import re
-import select
-import socket
-import threading
-from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Set, Tuple
+from typing import Any, Callable, Iterator, List
 
 import pytest
 
-from llamaswap.runtime.threads import spawn
+from tests.browser.test_files import FIRST_SHEETS, first_page
+from tests.support.between import Between
 from tests.support.program import await_true, chat, demo, free_ports, run_program
 
 axe_playwright = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is missing")
 
-MOST_BYTES = 340_000
-STATIC = Path(__file__).resolve().parents[2] / "static"
 MODELS = {
     "fast": demo(name="Fast One", description="Answers at once."),
     "slow": demo("--startup-delay", "3", name="Slow One", ttl=300),
@@ -35,7 +29,6 @@ PAGES = {"overview": "#/", "models": "#/models", "model": "#/models/broken", "mo
          "transcribe": "#/play/transcribe", "rerank": "#/play/rerank", "embed": "#/play/embed",
          "load": "#/play/load"}
 LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-FIRST_SHEETS = ["css/tokens.css", "css/base.css", "css/layout.css", "css/parts.css"]
 # A headless page is never hidden by itself.
 HIDE = """is => {
   Object.defineProperty(document, 'hidden', { configurable: true, get: () => is });
@@ -43,84 +36,6 @@ HIDE = """is => {
   document.dispatchEvent(new Event('visibilitychange'));
 }"""
 FOCUS = "document.activeElement.id || document.activeElement.textContent.trim() || document.activeElement.tagName"
-
-
-class Between:
-    """A reverse proxy with a prefix: counts the event streams, and can hold them back or put something into them."""
-
-    def __init__(self, port: int, prefix: str = "") -> None:
-        self.prefix, self.target = prefix, port
-        self.strays: List[str] = []
-        self.asked: List[str] = []
-        self.replace: Tuple[bytes, bytes] = (b"", b"")      # in event streams; of the same length
-        self.is_silent = False
-        self._streams: Set[socket.socket] = set()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}{prefix}"
-        spawn("between", self._accept)
-
-    @property
-    def streams(self) -> int:
-        return len(self._streams)
-
-    def say(self, frame: bytes) -> None:
-        for client in list(self._streams):
-            client.sendall(frame)
-
-    def hang_up(self) -> None:
-        for client in list(self._streams):
-            client.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        self.hang_up()
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        with contextlib.suppress(OSError), client, socket.create_connection(("127.0.0.1", self.target)) as server:
-            head = b""
-            while b"\r\n\r\n" not in head:
-                piece = client.recv(65536)
-                if not piece:
-                    return
-                head += piece
-            line, _, rest = head.partition(b"\r\n")
-            method, path, _ = line.decode("ascii").split(" ")
-            path = re.sub(r"^http://[^/]*", "", path)        # so a forwarding proxy asks
-            if not path.startswith(self.prefix + "/"):
-                self.strays.append(path)
-                client.sendall(b"HTTP/1.0 404 Not Found\r\nContent-Length: 0\r\n\r\n")
-                return
-            path = path[len(self.prefix):]
-            self.asked.append(f"{method} {path}")
-            rest = re.sub(rb"(?im)^(?:proxy-)?connection:.*\r\n", b"", rest)
-            server.sendall(f"{method} {path} HTTP/1.0\r\nConnection: close\r\n".encode("ascii") + rest)
-            if not path.startswith("/api/events"):
-                self._pump(client, server)
-                return
-            self._streams.add(client)
-            try:
-                self._pump(client, server, is_events=True)
-            finally:
-                self._streams.discard(client)
-
-    def _pump(self, client: socket.socket, server: socket.socket, is_events: bool = False) -> None:
-        while True:
-            for side in select.select([client, server], [], [])[0]:
-                piece = side.recv(65536)
-                if not piece:
-                    return
-                if side is client:
-                    server.sendall(piece)
-                elif not (is_events and self.is_silent):
-                    client.sendall(piece.replace(*self.replace) if is_events and self.replace[0] else piece)
 
 
 @pytest.fixture(scope="module")
@@ -159,74 +74,6 @@ def go(page: Any, path: str) -> None:
     """To a page, and until it shows more than that it is loading."""
     page.evaluate("hash => { location.hash = hash; }", path)
     until(page, "location.hash.length > 0 && !document.querySelector('#view > .skeleton')")
-
-
-# --- what the files are
-
-def all_files(*suffixes: str) -> Dict[str, str]:
-    return {str(path.relative_to(STATIC)): path.read_text(encoding="utf-8")
-            for path in sorted(STATIC.rglob("*")) if path.suffix in suffixes}
-
-
-def graph(*roots: str) -> List[str]:
-    """These modules and what they import, not what they load on demand."""
-    found: List[str] = []
-
-    def walk(name: str) -> None:
-        if name in found:
-            return
-        found.append(name)
-        source = (STATIC / name).read_text(encoding="utf-8")
-        for other in re.findall(r"^(?:import|export)\b[^;]*?\bfrom '(\.[^']+)'", source, re.MULTILINE):
-            walk(posixpath.normpath(posixpath.join(posixpath.dirname(name), other)))
-    for root in roots:
-        walk(root)
-    return found
-
-
-def size(names: Any) -> int:
-    return sum((STATIC / name).stat().st_size for name in names)
-
-
-def first_page() -> List[str]:
-    return graph("js/main.js", "js/pages/overview.js")
-
-
-def test_the_preload_list_is_the_first_page():
-    listed = re.findall(r'rel="modulepreload" href="([^"]+)"', (STATIC / "index.html").read_text(encoding="utf-8"))
-    assert sorted(listed) == sorted(set(first_page()) - {"js/main.js"})
-    assert len(listed) == len(set(listed))
-
-
-def test_the_first_page_is_small():
-    names = {*first_page(), *graph("js/core/hub.js"), *FIRST_SHEETS, "boot.js"}
-    print(f"first page: {size(names)} bytes in {len(names)} files")
-    assert size(names) <= 140_000
-
-
-def test_all_files_together_are_small():
-    total = size(all_files(".js", ".css"))
-    print(f"all JavaScript and CSS: {total} bytes")
-    assert total <= MOST_BYTES
-
-
-def test_no_module_is_large():
-    for name, source in all_files(".js").items():
-        assert len(source.encode()) <= 14_000 and source.count("\n") <= 350, name
-
-
-def test_no_file_names_another_origin():
-    allowed = ("http://www.w3.org/2000/svg", "http://www.w3.org/1998/Math/MathML")
-    for name, source in all_files(".js", ".css", ".html", ".svg").items():
-        found = [each for each in re.findall(r"https?://[^\s'\"`)]+", source) if each not in allowed]
-        assert not found, f"{name}: {found}"
-
-
-def test_no_file_makes_markup_or_code_from_text():
-    refused = re.compile(r"\.(?:innerHTML|outerHTML)|insertAdjacentHTML|document\.write|\beval\(|new Function"
-                         r"|\bstyle=\"|\bon[a-z]+=\"")
-    for name, source in all_files(".js", ".html").items():
-        assert not refused.search(source), f"{name}: {refused.search(source)}"
 
 
 # --- boot, network, security
@@ -543,11 +390,7 @@ def test_the_keyboard_and_where_the_focus_is(open_ui, served):
     page.keyboard.press("m")
     page.wait_for_selector("main[data-page=models]")
     until(page, "document.activeElement.id", "title")
-    for _ in range(6):
-        page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.type") == "search":
-            break
-    assert page.evaluate("document.activeElement.type") == "search"
+    page.get_by_role("searchbox").focus()
     page.keyboard.type("gs")
     page.wait_for_timeout(50)
     assert "#/models" in page.url

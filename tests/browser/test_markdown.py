@@ -167,7 +167,10 @@ def test_formulas_become_mathml_or_stay_code(open_ui: Any) -> None:
         ['{', 'x^', '\\left(', "x'", "'_a", '\\frac', 'a&', '\\text{'].forEach(text => mathOf(text.repeat(600)));
         const took = performance.now() - start;
         whole('so $\\\\frac{1}{2}$ and $\\\\nope$\\n\\n$$\\nx\\n$$');
-        await new Promise(resolve => setTimeout(resolve, 100));
+        const deadline = performance.now() + 10000;
+        while (box.querySelectorAll('math').length < 2 && performance.now() < deadline) {
+            await new Promise(resolve => setTimeout(resolve, 10));
+        }
         const seen = [...box.querySelectorAll('math')].map(math => [math.getAttribute('display'), math.textContent]);
         return {known: given[0].map(made), unknown: given[1].map(made), took, seen,
             left: box.querySelector('code').textContent,

@@ -60,6 +60,7 @@ def test_a_read_only_disk_does_not_keep_models_from_being_served(tmp_path, monke
     monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result((*real[:8], real.f_flag | os.ST_RDONLY, real[9])))
     assert store(tmp_path / "x.db") == [f"warning: store.path: {tmp_path}/x.db is on a read-only file system; until it "
                                         "can be written, the history is in memory"]
+    assert store(tmp_path) == [f"store.path: {tmp_path} is a directory, not a file"]
 
 
 # --- programs and files ----------------------------------------------------------------------------------------
