@@ -137,7 +137,8 @@ def test_a_request_that_waits_says_for_what_and_its_client_may_leave(door):
 
 def test_what_a_running_model_costs(door):
     said(door.program.ask("POST", "/v1/chat/completions", chat("fast")))
-    model = door.model("fast")
+    # The answer is out before its request is over; only then the time begins that the model may be idle.
+    model = await_true(lambda: (found := door.model("fast"))["unload_at"] and found)
     assert model["state"] == "ready" and model["pid"] > 0 and model["load_ms"] and model["unload_at"] > time.time()
     assert "demo" in model["cmd"] and model["last_error"] is None
     assert await_true(lambda: door.model("fast")["memory"]["rss_bytes"]) > 1 << 20
