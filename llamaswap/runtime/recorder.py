@@ -132,10 +132,8 @@ class Recorder:
         self._store.open()
         try:
             while self._await_news():
-                self._record_waiting()
-                self._answer_questions()
-            self._record_waiting()
-            self._answer_questions()
+                self._record_and_answer()
+            self._record_and_answer()
         finally:
             self._store.close()
 
@@ -151,6 +149,17 @@ class Recorder:
             self._urgent.wait(BUSY_PAUSE if self._last_batch >= BUSY else GATHER_PAUSE)
         self._urgent.clear()
         return not self._is_closing
+
+    def _record_and_answer(self) -> None:
+        # Taken first: a question that comes while others are answered is about visits that are not recorded yet.
+        questions = [self._questions.popleft() for _ in range(len(self._questions))]
+        self._record_waiting()
+        for question, answer in questions:
+            try:
+                answer.value = question(self._store)
+            except Exception as error:
+                answer.error = error
+            answer.is_there.set()
 
     def _record_waiting(self) -> None:
         self._waiting_bytes = 0
@@ -177,15 +186,6 @@ class Recorder:
         self._captures.add(recorded)
         self._store.add(rows)
         self._publish(rows, seen)
-
-    def _answer_questions(self) -> None:
-        while self._questions:
-            question, answer = self._questions.popleft()
-            try:
-                answer.value = question(self._store)
-            except Exception as error:
-                answer.error = error
-            answer.is_there.set()
 
     def _row_of(self, visit: Visit) -> Row:
         return row_of(visit, self._session_of(visit.request))

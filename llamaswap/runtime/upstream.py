@@ -12,7 +12,7 @@ from __future__ import annotations
 import ssl
 import threading
 import time
-from typing import Any, ContextManager, Generator, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, ContextManager, Generator, Iterator, List, Optional, Sequence, Tuple, Union
 
 from llamaswap.core.config import Timeouts
 from llamaswap.core.faults import UpstreamFault
@@ -65,6 +65,9 @@ class Exchange:
     left = 0                           # of a body whose length is known
     chunks: Optional[ChunkReader] = None
     is_event_stream = False
+    # Called once, when all of the answer is here and before its last piece is passed on: the model server is through
+    # with it however slowly the client reads, and a client that has the whole answer may at once ask again.
+    on_read: Optional[Callable[[], None]] = None
     _wire: Optional[Wire] = None
     _watch: Optional[ContextManager[Any]] = None
     _is_aborted = False
@@ -196,13 +199,20 @@ class Exchange:
         data = self._early
         if self.length != len(data):
             return None
-        self._early, self.left, self._is_finished = b"", 0, True
+        self._early, self.left = b"", 0
+        self._finish()
         return data
 
     def take_early(self) -> bytes:
         """What came behind the head of a 101."""
         early, self._early = self._early, b""
         return early
+
+    def _finish(self) -> None:
+        self._is_finished = True
+        self.close()
+        if self.on_read is not None:
+            self.on_read()
 
     # -- sending ------------------------------------------------------------------------------------------------------
 
@@ -378,6 +388,8 @@ class Exchange:
                     data = data[:self.left]     # it sent more than it announced: that is nobody's answer
                     self._keeps_alive = False
                 self.left -= len(data)
+                if not self.left:
+                    self._finish()
                 if data:
                     yield data, data
             if not self.left:
@@ -388,7 +400,6 @@ class Exchange:
             if not received:
                 raise self._cut_short()
             data = received
-        self._is_finished = True
 
     def _transfer_until_close(self) -> Iterator[Piece]:
         data, self._early = self._early, b""
@@ -400,7 +411,7 @@ class Exchange:
             if not received:
                 break
             data = received
-        self._is_finished = True
+        self._finish()
 
     def _transfer_chunked(self, is_verbatim: bool, wants_payload: bool) -> Iterator[Piece]:
         chunks = self.chunks
@@ -412,6 +423,9 @@ class Exchange:
                 payload: Optional[List[bytes]] = [] if wants_payload else None
                 passed = chunks.feed(data, payload)
                 decoded = b"" if not payload else payload[0] if len(payload) == 1 else b"".join(payload)
+                if chunks.is_done:
+                    self._keeps_alive = self._keeps_alive and not chunks.rest
+                    self._finish()
                 if is_verbatim and passed:
                     yield passed, decoded
                 elif decoded:
@@ -424,9 +438,6 @@ class Exchange:
             if not received:
                 raise self._cut_short()
             data = received
-        if chunks.rest:
-            self._keeps_alive = False
-        self._is_finished = True
 
     def _recv_or_silence(self, size: int, *, is_end_expected: bool = False) -> Generator[Piece, None, bytes]:
         """A generator that yields SILENCE if it has to wait and returns what was received, empty at the end."""

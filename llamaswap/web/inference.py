@@ -300,6 +300,7 @@ def _converse(visit: Visit, pool: UpstreamPool, endpoint: Endpoint, call: Call, 
     # order: who cancels looks for an exchange after setting the flag, so one of the two always notices.
     if visit.is_cancelled:
         raise cancelled()
+    opened.on_read = visit.let_go
     visit.body = call.body
     exchange = opened.begin(request.method, endpoint.target(call.path, call.query), headers,
                             request.body if call.body is None else call.body)

@@ -79,7 +79,7 @@ def test_a_request_leaves_a_row_and_a_capture(door):
     answer = door.program.ask("POST", "/v1/chat/completions", chat("quick", "remember me"),
                               {"X-Session-ID": "s-1", "Authorization": "Bearer secret", "User-Agent": "test/1"})
     assert said(answer)
-    row = door.json("/api/metrics/activity?session=s-1")["data"][0]
+    row = await_true(lambda: door.json("/api/metrics/activity?session=s-1")["data"])[0]
     assert (row["model"], row["requested"], row["req_path"]) == ("fast", "quick", "/v1/chat/completions")
     assert row["resp_status_code"] == 200 and row["outcome"] == "ok" and row["has_capture"]
     assert row["tokens"]["input_tokens"] > 0 and row["tokens"]["output_tokens"] > 0
@@ -93,6 +93,7 @@ def test_a_request_leaves_a_row_and_a_capture(door):
 
 def test_exports(door):
     said(door.program.ask("POST", "/v1/chat/completions", chat("fast"), {"X-Session-ID": "=1+1"}))
+    await_true(lambda: door.json("/api/metrics/activity?session=" + quote("=1+1"))["data"])
     for form, start in (("csv", "id,timestamp,"), ("jsonl", "{"), ("md", "| id |")):
         answer = door.ask("GET", f"/api/metrics/activity?format={form}&session=" + quote("=1+1"))
         assert answer.status == 200 and answer.text().startswith(start)

@@ -130,6 +130,16 @@ def test_a_busy_store_is_not_waited_for_for_ever(rig):
     assert rig.recorder.ask(lambda store: store.state) == "memory"
 
 
+def test_a_question_knows_of_every_visit_that_ended_before_it_was_asked(rig):
+    begun, free = threading.Event(), threading.Event()
+    rig.recorder._put_question(lambda store: begun.set() or free.wait(PATIENCE))
+    assert begun.wait(PATIENCE)
+    rig.visit().close()
+    later = rig.recorder._put_question(lambda store: len(store.page(Query()).rows))
+    free.set()
+    assert later.is_there.wait(PATIENCE) and later.value == 1
+
+
 def test_a_queue_that_is_full_drops_and_counts(rig, monkeypatch):
     free = threading.Event()
     rig.recorder._put_question(lambda store: free.wait(PATIENCE))

@@ -57,6 +57,59 @@ def test_an_answer_that_was_not_read_to_its_end_costs_its_socket():
             assert second.read_all(99) == b"2:b"
 
 
+PARTS = (b"one|", b"two|")
+
+
+@pytest.mark.parametrize("head, parts", [
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n", PARTS),
+    (chunked_head(), (b"4\r\none|\r\n", b"4\r\ntwo|\r\n0\r\n\r\n")),
+])
+def test_who_waits_for_the_end_hears_of_it_before_the_last_piece_is_passed_on(head, parts):
+    goes_on = threading.Event()
+
+    def script(talk, number):
+        talk.request()
+        talk.send(head + parts[0])
+        assert goes_on.wait(10)
+        talk.send(parts[1])
+    heard = []
+    with pool(script) as p, p.open() as exchange:
+        exchange.on_read = lambda: heard.append(repr(exchange))
+        exchange.begin("GET", "/", HOST)
+        for piece in exchange.pieces():
+            goes_on.set()
+            assert bool(heard) is (piece == PARTS[-1]), piece
+    assert len(heard) == 1 and "closed" in heard[0]
+
+
+def test_who_waits_for_the_end_hears_of_it_when_all_came_at_once_or_the_connection_ended():
+    answers = {1: plain(b"whole"), 2: plain(b""), 3: b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nwhole"}
+
+    def script(talk, number):
+        talk.request()
+        talk.send(answers[number])
+    with pool(script) as p:
+        for number in answers:
+            heard = []
+            with p.open() as exchange:
+                exchange.on_read = lambda: heard.append(number)
+                exchange.begin("GET", "/", HOST)
+                if exchange.take_whole() is None:
+                    assert exchange.read_all(9) == b"whole" and number == 3
+                assert heard == [number]
+
+
+def test_of_an_answer_that_is_cut_short_nobody_hears_an_end():
+    def script(talk, number):
+        talk.request()
+        talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nwhole")
+    with pool(script) as p, p.open() as exchange:
+        exchange.on_read = lambda: pytest.fail("it was not read to its end")
+        exchange.begin("GET", "/", HOST)
+        with pytest.raises(UpstreamFault):
+            exchange.read_all(9)
+
+
 def test_the_host_and_framing_are_ours():
     seen = []
 

@@ -113,6 +113,17 @@ def test_a_request_reaches_its_model(rig):
     assert exchange.is_closed and extra["X-Request-Id"] == "id-1"
 
 
+def test_a_model_is_free_when_its_answer_has_been_read_and_not_when_the_client_has_read_it(rig, monkeypatch):
+    def respond(request, exchange, *, tap, extra_headers):
+        assert rig.in_flight() == 1
+        rig.launcher.pools["m"].on_read()
+        assert rig.in_flight() == 0
+        return Outcome(exchange.status, complete=True)
+    monkeypatch.setattr(module.relay, "respond", respond)
+    rig.post({"model": "m"})
+    assert rig.ended[0].outcome == "ok"
+
+
 def test_credentials_that_open_our_door_stay_here(make):
     rig = make(apiKeys=["k"])
     rig.post({"model": "m"}, headers={"Authorization": "Bearer k", "X-Api-Key": "other", "Cookie": "c"})
