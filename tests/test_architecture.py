@@ -55,7 +55,7 @@ BROAD_EXCEPT = {
     "runtime/connection.py:_answer": "connection thread: a defect in a handler is answered with 500",
     "web/wsgi.py:_answered": "the same for whoever serves the control plane on its own address",
     "runtime/recorder.py:_record_waiting": "store writer: one odd request must not end the record of all others",
-    "runtime/recorder.py:_answer_questions": "store writer: what a question raises belongs to whoever asked",
+    "runtime/recorder.py:_record_and_answer": "store writer: what a question raises belongs to whoever asked",
     "runtime/registry.py:_run_timer": "timer loop: one broken effect must not take the others' stops with it",
 }
 THREADS = {"runtime/threads.py": "spawn() lives here"}
