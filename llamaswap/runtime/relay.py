@@ -25,9 +25,12 @@ from llamaswap.runtime.wire import STALLED, Wire
 
 log = logging.getLogger(__name__)
 
+# What an event stream that breaks off ends with, in the shape of its API.
+LastWord = Callable[[UpstreamFault], bytes]
 # Sees the body without transfer framing (but still content-encoded), right after it was sent on. Must be quick.
 Tap = Callable[[bytes], None]
 
+_NEW_EVENT = b"\n\n"              # a stream may break off in the middle of a line
 TUNNEL_BYTES = 65536
 HALF_CLOSED_TIMEOUT = 60.0       # a tunnel with one end finished and the other silent
 
@@ -42,8 +45,13 @@ class Outcome:
     seconds: float = 0.0
 
 
+def error_event(fault: UpstreamFault) -> bytes:
+    error = {"message": fault.message, "type": "server_error", "param": None, "code": fault.code}
+    return b"data: " + json.dumps({"error": error}).encode("ascii") + b"\n\n"
+
+
 def respond(request: Request, exchange: Exchange, *, tap: Optional[Tap] = None,
-            extra_headers: Sequence[Tuple[str, str]] = ()) -> Outcome:
+            extra_headers: Sequence[Tuple[str, str]] = (), last_word: LastWord = error_event) -> Outcome:
     """Answer the client with this exchange and close it; the handler then returns None. A 101 becomes a tunnel by
     itself.
 
@@ -52,7 +60,7 @@ def respond(request: Request, exchange: Exchange, *, tap: Optional[Tap] = None,
     """
     if exchange.status == 101:
         return tunnel(request, exchange, extra_headers=extra_headers)
-    relay = _Relay(request, exchange, tap)
+    relay = _Relay(request, exchange, tap, last_word)
     try:
         relay.copy(extra_headers)
     except ClientGone as gone:
@@ -66,10 +74,10 @@ def respond(request: Request, exchange: Exchange, *, tap: Optional[Tap] = None,
     return relay.finished()
 
 
-def payload(request: Request, exchange: Exchange, *, tap: Optional[Tap] = None) -> Iterator[bytes]:
+def payload(request: Request, exchange: Exchange, *, tap: Optional[Tap] = None,
+            last_word: LastWord = error_event) -> Iterator[bytes]:
     """The decoded body as pieces for a Response whose head is already out (loading stream). Closes the exchange. When
-    an event stream breaks, an SSE error event is yielded first; then, as for any broken body, UpstreamFault is
-    raised."""
+    an event stream breaks, its last word is yielded first; then, as for any broken body, UpstreamFault is raised."""
     try:
         for piece in exchange.pieces():
             yield piece
@@ -77,16 +85,10 @@ def payload(request: Request, exchange: Exchange, *, tap: Optional[Tap] = None) 
                 tap(piece)
     except UpstreamFault as fault:
         if _takes_events(exchange):
-            yield error_event(fault)
+            yield _NEW_EVENT + last_word(fault)
         raise
     finally:
         exchange.close()
-
-
-def error_event(fault: UpstreamFault) -> bytes:
-    """Starts with an empty line: the stream may have broken off in the middle of one."""
-    error = {"message": fault.message, "type": "server_error", "param": None, "code": fault.code}
-    return b"\n\ndata: " + json.dumps({"error": error}).encode("ascii") + b"\n\n"
 
 
 def _takes_events(exchange: Exchange) -> bool:
@@ -96,8 +98,9 @@ def _takes_events(exchange: Exchange) -> bool:
 class _Relay:
     """One answer on its way."""
 
-    def __init__(self, request: Request, exchange: Exchange, tap: Optional[Tap]) -> None:
+    def __init__(self, request: Request, exchange: Exchange, tap: Optional[Tap], last_word: LastWord) -> None:
         self.connection: Connection = request.connection
+        self._last_word = last_word
         self._request = request
         self._exchange = exchange
         self._tap = tap
@@ -167,7 +170,7 @@ class _Relay:
         self.connection.cut()
         if _takes_events(self._exchange) and self._request.method != "HEAD":
             with suppress(ClientGone):
-                self.connection.write(self._interjected(error_event(fault)))
+                self.connection.write(self._interjected(_NEW_EVENT + self._last_word(fault)))
         log.info("answer to %s %s broken off: %s", self._request.method, self._request.path, self._outcome.why,
                  extra=about(self._request))
 

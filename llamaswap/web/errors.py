@@ -50,9 +50,9 @@ def fault_response(request: Optional[Request], fault: Fault) -> Response:
     return Response(fault.status, [("Content-Type", form), *headers], _body(form, fault))
 
 
-def sse_error_event(fault: Fault, anthropic: bool) -> bytes:
+def sse_error_event(fault: Fault, path: str) -> bytes:
     """For a stream that has begun: the SDKs raise when they meet it. It ends the stream; no `[DONE]` is part of it."""
-    if anthropic:
+    if is_anthropic(path):
         return b"event: error\ndata: " + _encode(_anthropic(fault)) + b"\n\n"
     return b"data: " + _encode(_envelope(fault)) + b"\n\n"
 

@@ -5,6 +5,7 @@ model died before it said anything can be sent again to a fresh process.
 """
 from __future__ import annotations
 
+from functools import partial
 from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 from urllib.parse import unquote
 
@@ -24,6 +25,7 @@ from llamaswap.runtime.registry import Lease, Registry
 from llamaswap.runtime.reservations import Reservations
 from llamaswap.runtime.upstream import Endpoint, Exchange, UpstreamPool
 from llamaswap.web.auth import CREDENTIAL_HEADERS, Origins
+from llamaswap.web.errors import sse_error_event
 from llamaswap.web.loading import loading_stream, wants_loading_stream
 from llamaswap.web.sites import PeerLink, Site
 
@@ -240,7 +242,7 @@ class Inference:
 
     def _relay(self, visit: Visit, site: Site, call: Call) -> None:
         exchange = self._exchange(visit, site, call)
-        _respond(visit, exchange, site.origins, is_page_of_model=call.body is None, waited=visit.waited)
+        _respond(visit, exchange, site.origins, call, waited=visit.waited)
 
     def _exchange(self, visit: Visit, site: Site, call: Call) -> Exchange:
         request, process = visit.request, visit.lease.process
@@ -272,7 +274,7 @@ class Inference:
             headers.append(("X-Request-Id", request.id))
         exchange = self._reach(visit, link, call, headers)
         try:
-            _respond(visit, exchange, site.origins, is_page_of_model=call.body is None)
+            _respond(visit, exchange, site.origins, call)
         except UpstreamFault as fault:
             raise _named(link, fault) from None
 
@@ -321,21 +323,21 @@ def _may_go_elsewhere(fault: Fault, found: Resolution) -> bool:
     return fault.code == "concurrency_limit"
 
 
-def _respond(visit: Visit, exchange: Exchange, origins: Origins, *, is_page_of_model: bool,
-             waited: float = 0.0) -> None:
+def _respond(visit: Visit, exchange: Exchange, origins: Origins, call: Call, *, waited: float = 0.0) -> None:
     request = visit.request
     extra = [("X-Request-Id", request.id)]
     if waited >= 0.001:
         extra.append(("X-Llamaswap-Waited", f"{waited:.3f}"))
     # A model's own pages know which others may read them. Of an API we decide it, unless any page may read it anyway.
-    if not is_page_of_model:
+    if call.body is not None:
         has_own = "access-control-allow-origin" in exchange.headers
         if has_own and not origins.is_any:
             exchange.headers = Headers([field for field in exchange.headers.fields
                                         if not field[0].lower().startswith("access-control-")])
         if not (has_own and origins.is_any):
             extra += origins.fields(request)
-    visit.end_answer(relay.respond(request, exchange, tap=visit.tap, extra_headers=extra))
+    visit.end_answer(relay.respond(request, exchange, tap=visit.tap, extra_headers=extra,
+                                   last_word=partial(sse_error_event, path=call.path)))
 
 
 def _is_read(request: Request, call: Call) -> bool:

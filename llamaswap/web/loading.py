@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from typing import Callable, Iterator
 
 from llamaswap.core.faults import Fault, UpstreamFault
@@ -57,11 +58,11 @@ def loading_stream(visit: Visit, model: Model, path: str, *, exchange: Opened,
         except Fault as fault:
             visit.fail(fault)
             # Nothing of an answer has been generated, so the stream may end in order.
-            yield sse_error_event(fault, is_anthropic(path)) + (b"" if is_anthropic(path) else DONE)
+            yield sse_error_event(fault, path) + (b"" if is_anthropic(path) else DONE)
             return
         visit.leave()
         try:
-            yield from relay.payload(request, opened, tap=visit.tap)
+            yield from relay.payload(request, opened, tap=visit.tap, last_word=partial(sse_error_event, path=path))
         except UpstreamFault as fault:
             visit.fail(fault)
             raise

@@ -174,10 +174,19 @@ def test_a_crash_before_the_first_byte_is_not_seen(program):
     assert said(first) == said(second) and first.headers["X-Demo-Pid"] != second.headers["X-Demo-Pid"]
 
 
+@pytest.mark.parametrize("path, model, error", [
+    ("/v1/chat/completions", "breaking", b'\n\ndata: {"src":"llama-swap","error":{'),
+    ("/v1/messages", "breaking", b'\n\nevent: error\ndata: {"type":"error","error":{'),
+    ("/v/messages", "breaking", b'\n\nevent: error\ndata: {"type":"error","error":{'),
+    ("/upstream/breaking/v1/messages", "breaking", b'\n\nevent: error\ndata: {"type":"error","error":{'),
+    ("/v1/messages", "slow", b'\n\nevent: error\ndata: {"type":"error","error":{'),       # behind a loading stream
+])
 @pytest.mark.parametrize("accident", ["crash_mid_stream", "close_mid_stream"])
-def test_a_crash_in_the_middle_never_looks_complete(program, accident):
-    body = json.dumps(chat("breaking", stream=True, demo={accident: 3})).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+def test_a_crash_in_the_middle_never_looks_complete(program, accident, path, model, error):
+    if model == "slow":
+        program.ask("POST", "/api/models/unload/slow")
+    body = json.dumps(chat(model, stream=True, max_tokens=99, demo={accident: 3})).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     found = b""
     with program.open(head + body) as sock, contextlib.suppress(ConnectionError):
         while True:
@@ -187,8 +196,8 @@ def test_a_crash_in_the_middle_never_looks_complete(program, accident):
             found += piece
     assert found.startswith(b"HTTP/1.1 200 ") and b"You" in found
     assert b"[DONE]" not in found and not found.endswith(b"0\r\n\r\n")
-    assert b'data: {"error"' in found
-    await_true(lambda: program.ask("POST", "/v1/chat/completions", chat("breaking")).status == 200)
+    assert error in found
+    await_true(lambda: program.ask("POST", "/v1/chat/completions", chat(model)).status == 200)
 
 
 def test_a_model_killed_while_idle_is_started_again(program):

@@ -130,9 +130,9 @@ def test_what_is_no_unicode_can_still_be_sent() -> None:
 
 
 def test_events_for_a_stream_that_has_begun() -> None:
-    event = sse_error_event(UpstreamFault("gone\n\n"), False)
+    event = sse_error_event(UpstreamFault("gone\n\n"), "/v1/chat/completions")
     assert event.startswith(b'data: {"src":"llama-swap","error":{"message":"gone\\n\\n"') and event.endswith(b"}}\n\n")
-    assert sse_error_event(UpstreamFault("gone"), True) == (
+    assert sse_error_event(UpstreamFault("gone"), "/v1/messages") == (
         b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"gone"}}\n\n')
 
 

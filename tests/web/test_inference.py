@@ -79,7 +79,7 @@ def make(monkeypatch):
     def build(**keys):
         rig = Rig(**keys)
 
-        def respond(request, exchange, *, tap, extra_headers):
+        def respond(request, exchange, *, tap, extra_headers, last_word):
             rig.relayed.append((exchange, dict(extra_headers)))
             exchange.close()
             return Outcome(exchange.status, complete=True)
