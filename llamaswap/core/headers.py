@@ -85,20 +85,20 @@ def _without(headers: Headers, unwanted: FrozenSet[str]) -> Fields:
 
 
 def forwarded(headers: Headers, client_ip: str, *, drop: Collection[str] = (), to_peer: bool = False,
-              upgrade: bool = False, is_read: bool = False) -> Fields:
+              upgrade: bool = False, is_read: bool = False, is_plain: bool = False) -> Fields:
     """The request fields a model server or peer gets to see; framing is added by whoever sends them.
 
     `drop` holds lower-case names, for credentials that were meant for us. A peer learns neither our host nor who asked.
-    An answer that is going to be read on its way is asked for in codings that can be.
+    An answer that is going to be read on its way is asked for in codings that can be; without any if `is_plain`.
     """
     unwanted = _NOT_FORWARDED_TO_PEERS if to_peer else _NOT_FORWARDED
     passed = _without(headers, unwanted.union(drop) if drop else unwanted)
     if not to_peer:
         before = headers.get_all("x-forwarded-for")
         passed.append(("X-Forwarded-For", ", ".join([*before, client_ip]) if before else client_ip))
-    if is_read and "accept-encoding" in headers:
+    if (is_read or is_plain) and "accept-encoding" in headers:
         accepted = ", ".join(headers.get_all("accept-encoding"))
-        readable = readable_codings(accepted)
+        readable = "identity" if is_plain else readable_codings(accepted)
         if readable != accepted:
             passed = [field for field in passed if field[0].lower() != "accept-encoding"]
             passed.append(("Accept-Encoding", readable))

@@ -224,7 +224,8 @@ class Inference:
         leases = [visit.lease]
 
         def exchange() -> Exchange:
-            return self._exchange(visit, site, call)
+            # Its body follows frames of ours, behind a head that names no coding.
+            return self._exchange(visit, site, call, is_plain=True)
 
         def renew(fault: UpstreamFault) -> Lease:
             if visit.is_cancelled or len(leases) > 1 or not leases[-1].has_crashed(within=CRASH_NEWS):
@@ -244,10 +245,10 @@ class Inference:
         exchange = self._exchange(visit, site, call)
         _respond(visit, exchange, site.origins, call, waited=visit.waited)
 
-    def _exchange(self, visit: Visit, site: Site, call: Call) -> Exchange:
+    def _exchange(self, visit: Visit, site: Site, call: Call, *, is_plain: bool = False) -> Exchange:
         request, process = visit.request, visit.lease.process
         headers = forwarded(request.headers, request.client_ip, drop=CREDENTIAL_HEADERS if site.keyring else (),
-                            upgrade=request.is_websocket, is_read=_is_read(request, call))
+                            upgrade=request.is_websocket, is_read=_is_read(request, call), is_plain=is_plain)
         if "x-request-id" not in request.headers:
             headers.append(("X-Request-Id", request.id))
         return _converse(visit, process.pool, process.endpoint, call, headers)

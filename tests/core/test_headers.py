@@ -52,6 +52,8 @@ def test_an_answer_that_is_read_comes_in_a_coding_that_can_be(sent, seen):
     for to_peer in (False, True):
         assert Headers(forwarded(headers, "", is_read=True, to_peer=to_peer)).get_all("accept-encoding") == seen
     assert Headers(forwarded(headers, "")).get_all("accept-encoding") == sent
+    plain = forwarded(headers, "", is_read=True, is_plain=True)
+    assert Headers(plain).get_all("accept-encoding") == (["identity"] if sent else [])
 
 
 def test_an_upgrade_passes_when_it_is_one():

@@ -296,6 +296,16 @@ def test_the_loading_stream_keeps_what_it_needs_until_its_end(rig):
     assert rig.in_flight() == 0
 
 
+def test_an_answer_behind_a_loading_stream_comes_without_coding(rig):
+    """The head is out and names none, so compressed bytes would be taken for text."""
+    rig.launcher.is_willing = False
+    response = rig.post({"model": "loud", "stream": True}, headers={"Accept-Encoding": "gzip, deflate"})
+    rig.launcher.started().ready()
+    assert list(response.body)[-1] == b"data: 1\n\n"
+    assert rig.sent("loud")[2]["accept-encoding"] == "identity"
+    response.on_close()
+
+
 def test_the_loading_stream_survives_a_crash(rig):
     rig.launcher.is_willing = False
     rig.launcher.pools["loud"] = Crashing(rig, 1)
