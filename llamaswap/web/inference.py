@@ -249,9 +249,7 @@ class Inference:
         request, process = visit.request, visit.lease.process
         headers = forwarded(request.headers, request.client_ip, drop=CREDENTIAL_HEADERS if site.keyring else (),
                             upgrade=request.is_websocket, is_read=_is_read(request, call), is_plain=is_plain)
-        if "x-request-id" not in request.headers:
-            headers.append(("X-Request-Id", request.id))
-        return _converse(visit, process.pool, process.endpoint, call, headers)
+        return _converse(visit, process.pool, process.endpoint, call, _identified(headers, request))
 
     def _state_of(self, site: Site) -> Callable[[str], Optional[State]]:
         def state_of(target: str) -> Optional[State]:
@@ -271,9 +269,7 @@ class Inference:
                             drop=CREDENTIAL_HEADERS if key or site.keyring else (), is_read=_is_read(request, call))
         if key:
             headers += [("Authorization", f"Bearer {key}"), ("x-api-key", key)]
-        if "x-request-id" not in request.headers:
-            headers.append(("X-Request-Id", request.id))
-        exchange = self._reach(visit, link, call, headers)
+        exchange = self._reach(visit, link, call, _identified(headers, request))
         try:
             _respond(visit, exchange, site.origins, call)
         except UpstreamFault as fault:
@@ -294,6 +290,15 @@ class Inference:
             raise _named(link, fault) from None
         self._breakers.succeeded(link.peer.proxy)
         return exchange
+
+
+def _identified(fields: Fields, request: Request) -> Fields:
+    """With the ID that the client and the log get. The client's own may have been none that we could use."""
+    offered = request.headers.get("x-request-id")
+    if offered == request.id:
+        return fields
+    kept = fields if offered is None else [field for field in fields if field[0].lower() != "x-request-id"]
+    return [*kept, ("X-Request-Id", request.id)]
 
 
 def _converse(visit: Visit, pool: UpstreamPool, endpoint: Endpoint, call: Call, headers: Fields) -> Exchange:

@@ -124,6 +124,14 @@ def test_a_model_is_free_when_its_answer_has_been_read_and_not_when_the_client_h
     assert rig.ended[0].outcome == "ok"
 
 
+@pytest.mark.parametrize("offered", [None, "id-1", "not one", ""])
+@pytest.mark.parametrize("model", ["m", "p/x"])
+def test_everybody_gets_the_same_request_id(rig, offered, model):
+    rig.post({"model": model}, headers={} if offered is None else {"x-request-id": offered})
+    fields = (rig.pool.calls[-1] if model == "p/x" else rig.sent(model))[2]
+    assert fields["x-request-id"] == rig.relayed[-1][1]["X-Request-Id"] == "id-1"
+
+
 def test_credentials_that_open_our_door_stay_here(make):
     rig = make(apiKeys=["k"])
     rig.post({"model": "m"}, headers={"Authorization": "Bearer k", "X-Api-Key": "other", "Cookie": "c"})
