@@ -56,7 +56,7 @@ def respond(request: Request, exchange: Exchange, *, tap: Optional[Tap] = None,
     itself.
 
     Raises UpstreamFault only while nothing has been sent, so that the fault can still become a readable answer. What
-    happens later on either connection is in the outcome. `extra_headers` replace upstream's of the same name.
+    happens later on either connection is in the outcome. `extra_headers` replace upstream's of that name (but Vary).
     """
     if exchange.status == 101:
         return tunnel(request, exchange, extra_headers=extra_headers)
@@ -198,7 +198,8 @@ def _answer_fields(exchange: Exchange, extra_headers: Sequence[Tuple[str, str]])
     if exchange.is_event_stream:
         added.append(("X-Accel-Buffering", "no"))   # nginx in front of us would collect the stream
     if added:
-        replaced = {name.lower() for name, _ in added}
+        # What both sides vary by holds for the answer, so of that field upstream's stays beside ours.
+        replaced = {name.lower() for name, _ in added} - {"vary"}
         fields = [field for field in fields if field[0].lower() not in replaced] + added
     return fields
 

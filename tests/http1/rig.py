@@ -201,6 +201,7 @@ class Rig:
         self.outcomes = []
         self.done = []
         self.tap = tap
+        self.extra_headers = ()
         self.streams_uploads = False
         self.server = Server(handle or self.pass_on, fault_response=fault_response, limits=limits,
                              ssl_context=ssl_context,
@@ -213,7 +214,7 @@ class Rig:
         body = request.body if streams else request.body.read_all(1 << 30)
         fields = forwarded(request.headers, request.client_ip, upgrade=request.is_websocket)
         exchange = self.pool.exchange(request.method, request.target, fields, body, client=request.connection)
-        self.outcomes.append(relay.respond(request, exchange, tap=self.tap))
+        self.outcomes.append(relay.respond(request, exchange, tap=self.tap, extra_headers=self.extra_headers))
 
     def talk(self, **options):
         sock = socket.socket()

@@ -170,6 +170,15 @@ def test_hop_by_hop_fields_stop_here_in_both_directions():
         assert sent["te"] == "trailers" and sent["x-forwarded-for"] == "9.9.9.9, 127.0.0.1" and sent["host"] == "test"
 
 
+def test_what_we_say_of_an_answer_replaces_what_upstream_says_but_for_vary():
+    """A cache between us and the client has to know both."""
+    said = b"HTTP/1.1 200 OK\r\nVary: Accept-Encoding\r\nX-Request-Id: theirs\r\nContent-Length: 0\r\n\r\n"
+    with rig(each(said)) as r, r.talk() as client:
+        r.extra_headers = [("X-Request-Id", "ours"), ("Vary", "Origin")]
+        _, fields = client.send(get()).head()
+        assert (fields["vary"], fields["x-request-id"]) == ("Accept-Encoding, Origin", "ours")
+
+
 def test_event_streams_are_not_to_be_buffered():
     with rig(each(chunked_head(SSE, "X-Accel-Buffering: yes") + b"0\r\n\r\n")) as r, r.talk() as client:
         for _ in range(2):
