@@ -49,9 +49,14 @@ class Body:
         return self._chunks.is_done if self._chunks else self._left == 0
 
     @property
-    def is_unasked(self) -> bool:
-        """The client was never told to send it, so it may or may not come: nothing can follow on this connection."""
-        return self._expects_continue and not self.is_done
+    def may_be_followed(self) -> bool:
+        """Whether another request can come behind it on this connection. Not when it is broken, when what is left is
+        too much to be read away or of unknown size, and when the client was never told to send it, so that it may or
+        may not come."""
+        if self.is_done:
+            return True
+        is_announced = self._chunks is None and self._left <= MAX_SKIPPED_BYTES
+        return is_announced and not self._is_broken and not self._expects_continue
 
     def read_all(self, max_bytes: int) -> bytes:
         if self._kept is not None:
@@ -77,16 +82,12 @@ class Body:
                 yield piece
 
     def skip(self) -> bool:
-        """Read away what the handler left, to get at the next request. False when that is not worth it or not
-        possible."""
-        if self.is_done:
-            return True
-        if self._is_broken or self.is_unasked or self._left > MAX_SKIPPED_BYTES:
+        """Read away what the handler left, to get at the next request. False when that is not possible."""
+        if not self.may_be_followed:
             return False
-        skipped = 0
-        while not self.is_done and skipped <= MAX_SKIPPED_BYTES:
-            skipped += len(self._next())
-        return self.is_done
+        while not self.is_done:
+            self._next()
+        return True
 
     def _join(self, max_bytes: int) -> bytes:
         pieces: List[bytes] = []

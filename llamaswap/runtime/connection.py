@@ -163,7 +163,7 @@ class Connection:
         before anything has happened, for a field that would break the head."""
         head, body = self._head, self._body
         assert head is not None and body is not None and not self.status
-        may_keep = head.keep_alive and not self.is_draining and not body.is_unasked
+        may_keep = head.keep_alive and not self.is_draining and body.may_be_followed
         has_body = head.method != "HEAD" and status not in (204, 304)
         is_chunked = has_body and length < 0 and head.version == (1, 1)
         framing = list(fields)

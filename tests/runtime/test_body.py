@@ -106,9 +106,9 @@ def test_malformed_chunks_are_the_clients_fault_and_final(ends):
 def test_the_invitation_is_sent_once_and_only_when_needed(ends):
     wire, far = ends
     b = body(wire, 5, expects_continue=True)
-    assert b.is_unasked and not b.skip()
+    assert not b.may_be_followed and not b.skip()
     far.sendall(b"hello")
-    assert b.read_all(5) == b"hello" and not b.is_unasked
+    assert b.read_all(5) == b"hello" and b.may_be_followed
     assert far.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
     assert body(wire, 5, b"hello", expects_continue=True).read_all(5) == b"hello"
     far.setblocking(False)
@@ -121,5 +121,4 @@ def test_an_unwanted_body_is_skipped_when_it_is_small(ends):
     far.sendall(b"x" * 1000)
     assert body(wire, 1000).skip()
     assert not body(wire, 10_000_000).skip()
-    far.sendall(b"5\r\nhello\r\n0\r\n\r\n")
-    assert body(wire, CHUNKED).skip()
+    assert not body(wire, CHUNKED).skip(), "nobody knows how large it is"

@@ -85,6 +85,28 @@ def test_a_body_nobody_read_is_skipped_or_ends_the_connection():
             assert client.rest() == b""
 
 
+@pytest.mark.parametrize("raw, status", [
+    (get("/", "Content-Length: 100000", method="POST") + b"x" * 100_000, 401),
+    (get("/", "Transfer-Encoding: chunked", method="POST") + b"5\r\nhello\r\n0\r\n\r\n", 401),
+    (get("/cut", "Transfer-Encoding: chunked", method="POST") + b"zz\r\n", 400),
+    (get("/", "Content-Length: 40000", method="POST") + b"x" * 40_000, None),
+    (get("/"), None),
+])
+def test_a_client_is_told_when_its_connection_will_not_be_kept(raw, status):
+    """Otherwise it sends its next request into a connection that is being closed."""
+    def refuse(request):
+        if request.path == "/cut":
+            request.body.read_all(1 << 20)
+        raise ClientFault("no", status=401)
+    with rig(handle=refuse) as r, r.talk() as client:
+        found, fields, _ = client.send(raw).answer()
+        assert (found, fields.get("connection")) == ((status, "close") if status else (401, None))
+        if status:
+            assert client.rest() == b""
+        else:
+            assert client.send(raw).answer()[0] == 401
+
+
 def test_expect_continue_is_answered_when_the_body_is_wanted():
     with rig(handle=echo) as r, r.talk() as client:
         client.send(get("/", "Content-Length: 5", "Expect: 100-continue", method="POST"))
