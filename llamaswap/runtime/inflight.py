@@ -12,7 +12,7 @@ import time
 from typing import Any, Callable, ContextManager, Dict, List, Mapping, Optional, Sequence, TypeVar
 
 from llamaswap.core.activity import BROKEN, CANCELLED, CLIENT_GONE, ERROR, OK
-from llamaswap.core.faults import Fault, UpstreamFault, cancelled
+from llamaswap.core.faults import Fault, Refused, UpstreamFault, cancelled
 from llamaswap.core.messages import Request
 from llamaswap.core.usage import Collector
 from llamaswap.runtime.threads import spawn
@@ -112,6 +112,15 @@ class Visit:
         """A stream that began before its model was ready is out to the last byte."""
         self.outcome, self.status, self.why = OK, 200, ""
         self.sent_bytes = self.collector.total
+
+    def explain(self, fault: Fault) -> Fault:
+        """What to tell instead of it: where we ended the exchange ourselves, it looks like the model server's doing."""
+        if self.is_cancelled:
+            return cancelled()
+        if isinstance(fault, UpstreamFault) and self.lease is not None and self.lease.was_stopped:
+            return Refused(f"model {self.model} was unloaded before it had answered", code="model_unloaded",
+                           retry_after=1)
+        return fault
 
     def fail(self, fault: Fault) -> None:
         """Answered with a fault, or not at all because the client had left."""

@@ -113,7 +113,7 @@ class Progress:
 class _Run:
     """One generation, from the decision to start it. Guarded by the registry lock, except `ended`."""
 
-    __slots__ = ("crashed", "early", "ended", "gen", "model", "process")
+    __slots__ = ("crashed", "early", "ended", "gen", "is_stopped", "model", "process")
 
     def __init__(self, model: Model, gen: int) -> None:
         self.model = model
@@ -123,6 +123,7 @@ class _Run:
         self.early: Optional[List[Callable[[], None]]] = []
         self.ended = threading.Event()
         self.crashed = False
+        self.is_stopped = False         # by us, or about to be
 
     def __repr__(self) -> str:
         return f"<_Run {self.model.id} gen={self.gen} crashed={self.crashed}>"
@@ -211,6 +212,11 @@ class Lease:
         exit is: `within` is how long to wait for that news."""
         run = self._run
         return run is not None and run.ended.wait(within) and run.crashed
+
+    @property
+    def was_stopped(self) -> bool:
+        """Did we end the granted generation, with requests under way? Known before they can notice."""
+        return self._run is not None and self._run.is_stopped
 
 
 class Registry:
@@ -425,6 +431,8 @@ class Registry:
             else:
                 if isinstance(effect, Start):
                     self._runs[effect.model] = _Run(self._models[effect.model], effect.gen)
+                else:
+                    self._runs[effect.model].is_stopped = True
                 self._outbox.append((effect, self._runs[effect.model]))
         if self._sleeping_until is not None:
             deadline = self._scheduler.next_deadline()

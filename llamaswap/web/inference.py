@@ -5,7 +5,6 @@ model died before it said anything can be sent again to a fresh process.
 """
 from __future__ import annotations
 
-from functools import partial
 from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 from urllib.parse import unquote
 
@@ -95,7 +94,7 @@ class Inference:
             response = serve(visit)
             return response
         except Fault as fault:
-            told = cancelled() if visit.is_cancelled else fault
+            told = visit.explain(fault)
             visit.fail(told)
             raise told from None
         except ClientGone:
@@ -343,7 +342,7 @@ def _respond(visit: Visit, exchange: Exchange, origins: Origins, call: Call, *, 
         if not (has_own and origins.is_any):
             extra += origins.fields(request)
     visit.end_answer(relay.respond(request, exchange, tap=visit.tap, extra_headers=extra,
-                                   last_word=partial(sse_error_event, path=call.path)))
+                                   last_word=lambda fault: sse_error_event(visit.explain(fault), call.path)))
 
 
 def _is_read(request: Request, call: Call) -> bool:

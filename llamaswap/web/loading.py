@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import time
-from functools import partial
 from typing import Callable, Iterator
 
 from llamaswap.core.faults import Fault, UpstreamFault
@@ -56,13 +55,15 @@ def loading_stream(visit: Visit, model: Model, path: str, *, exchange: Opened,
                 opened = exchange()
             opened = _checked(opened)
         except Fault as fault:
-            visit.fail(fault)
+            told = visit.explain(fault)
+            visit.fail(told)
             # Nothing of an answer has been generated, so the stream may end in order.
-            yield sse_error_event(fault, path) + (b"" if is_anthropic(path) else DONE)
+            yield sse_error_event(told, path) + (b"" if is_anthropic(path) else DONE)
             return
         visit.leave()
         try:
-            yield from relay.payload(request, opened, tap=visit.tap, last_word=partial(sse_error_event, path=path))
+            yield from relay.payload(request, opened, tap=visit.tap,
+                                     last_word=lambda fault: sse_error_event(visit.explain(fault), path))
         except UpstreamFault as fault:
             visit.fail(fault)
             raise

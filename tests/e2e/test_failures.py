@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -174,14 +175,17 @@ def test_a_crash_before_the_first_byte_is_not_seen(program):
     assert said(first) == said(second) and first.headers["X-Demo-Pid"] != second.headers["X-Demo-Pid"]
 
 
-@pytest.mark.parametrize("path, model, error", [
-    ("/v1/chat/completions", "breaking", b'\n\ndata: {"src":"llama-swap","error":{'),
-    ("/v1/messages", "breaking", b'\n\nevent: error\ndata: {"type":"error","error":{'),
-    ("/v/messages", "breaking", b'\n\nevent: error\ndata: {"type":"error","error":{'),
-    ("/upstream/breaking/v1/messages", "breaking", b'\n\nevent: error\ndata: {"type":"error","error":{'),
-    ("/v1/messages", "slow", b'\n\nevent: error\ndata: {"type":"error","error":{'),       # behind a loading stream
+ANTHROPIC_ERROR = b'\n\nevent: error\ndata: {"type":"error","error":{'
+
+
+@pytest.mark.parametrize("accident, path, model, error", [
+    ("crash_mid_stream", "/v1/chat/completions", "breaking", b'\n\ndata: {"src":"llama-swap","error":{'),
+    ("close_mid_stream", "/v1/chat/completions", "breaking", b'\n\ndata: {"src":"llama-swap","error":{'),
+    ("close_mid_stream", "/v1/messages", "breaking", ANTHROPIC_ERROR),
+    ("close_mid_stream", "/v/messages", "breaking", ANTHROPIC_ERROR),
+    ("close_mid_stream", "/upstream/breaking/v1/messages", "breaking", ANTHROPIC_ERROR),
+    ("close_mid_stream", "/v1/messages", "slow", ANTHROPIC_ERROR),       # behind a loading stream
 ])
-@pytest.mark.parametrize("accident", ["crash_mid_stream", "close_mid_stream"])
 def test_a_crash_in_the_middle_never_looks_complete(program, accident, path, model, error):
     if model == "slow":
         program.ask("POST", "/api/models/unload/slow")
@@ -274,6 +278,24 @@ def test_an_unload_may_wait_for_requests(program):
     assert pending.answer().body == b"OK" and not is_alive(pid)
     assert later.answer().status == 200
     assert program.ask("POST", "/api/models/unload/breaking?mode=gently").status == 400
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/upstream/hung/v1/chat/completions"])
+def test_whoever_is_served_while_a_model_is_unloaded_is_told_so(program, path):
+    """By a 503 to come back after, as they who wait for it are; a running server that fails is a 502."""
+    program.pid_of("hung")
+    pending = Pending(program, "POST", path, chat("hung", demo={"prefill_delay": 20}))
+    with program.stream("POST", path, chat("hung", stream=True, demo={"hang_mid_stream": 1})) as stream:
+        stream.readline()
+        await_true(lambda: [each for each in program.ask("GET", "/api/inflight").json()["requests"]
+                            if each["model"] == "hung" and each["phase"] == "prompt"])
+        assert program.ask("POST", "/api/models/unload/hung").body == b"OK"
+        with pytest.raises(http.client.IncompleteRead) as cut:
+            stream.read()
+    assert events(cut.value.partial)[-1]["error"]["code"] == "model_unloaded"
+    answer = pending.answer()
+    assert (answer.status, answer.error["code"], answer.headers["Retry-After"]) == (503, "model_unloaded", "1")
+    assert "hung was unloaded" in answer.error["message"]
 
 
 def test_one_that_will_not_stop_delays_nobody_else(program):

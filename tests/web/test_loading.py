@@ -19,6 +19,7 @@ class FakeLease:
     """Waits for as many ticks as it is given, then is granted or raises."""
 
     queue_seconds = load_seconds = 0.0
+    was_stopped = False
 
     def __init__(self, *ticks, fault=None):
         self._ticks, self._fault = ticks, fault
