@@ -86,6 +86,7 @@ def run(options: argparse.Namespace, *, builtins: Mapping[str, str]) -> int:
         return EXIT_FAILED
     try:
         program = Program(options, built, builtins, seen=seen)
+        program.take_signals()
         program.bind()
     except (OSError, ValueError) as fault:
         print(f"llamaswap: cannot listen: {fault}", file=sys.stderr)
@@ -202,6 +203,12 @@ class Program:
 
     # --- start
 
+    def take_signals(self) -> None:
+        """Before anybody can take us for running; they are looked at once we are."""
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, _ignore)
+
     def bind(self) -> None:
         """Take the addresses before any model is started; OSError or ValueError when that is not possible."""
         if self._admin_address:
@@ -225,9 +232,6 @@ class Program:
         self._guardian.reap_leftovers()
         self._guardian.start()
         self._control.start(self._crashed)
-        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, _ignore)
         self._server.start()
         if self._admin_server is not None:
             self._admin_server.start()

@@ -55,6 +55,28 @@ def reloadable(directory: Path, models: Dict[str, Any], *arguments: str, **more:
         yield program, rewrite, path
 
 
+# --- start -----------------------------------------------------------------------------------------------------------
+
+
+def is_reachable(port: int) -> bool:
+    with contextlib.suppress(ConnectionError):
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
+        return True
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP] * 2)
+def test_a_signal_counts_from_the_first_connection_on(number):
+    port = free_ports(1)
+    with run_program({"models": {}}, "--listen", f"127.0.0.1:{port}", listening=False) as program:
+        await_true(lambda: is_reachable(port))
+        program.signal(number)
+        if number == signal.SIGHUP:
+            program.wait_for("configuration reloaded")
+        else:
+            assert program.wait() == 0 and "shutdown complete" in program.log
+
+
 # --- reload ------------------------------------------------------------------------------------------------------
 
 
