@@ -45,8 +45,9 @@ def fault_response(request: Optional[Request], fault: Fault) -> Response:
     if request is not None and is_anthropic(request.path):
         return Response(fault.status, [("Content-Type", "application/json"), *headers], _encode(_anthropic(fault)))
     accept = ", ".join(request.headers.get_all("accept")) if request is not None else ""
-    # Too many requests is answered to programs, whatever they said they accept.
-    form = _FORMS[0] if fault.status == 429 else preferred_form(accept)
+    # Too many requests, and all of /api, is answered to programs, whatever they said they accept.
+    is_for_programs = fault.status == 429 or (request is not None and request.path.startswith("/api/"))
+    form = _FORMS[0] if is_for_programs else preferred_form(accept)
     return Response(fault.status, [("Content-Type", form), *headers], _body(form, fault))
 
 

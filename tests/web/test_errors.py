@@ -119,6 +119,12 @@ def test_anthropic_types(status: int, kind: str) -> None:
     assert loaded(answer(Fault("x", status=status), path="/v1/messages"))["error"]["type"] == kind
 
 
+@pytest.mark.parametrize("accept", ["text/plain", "text/html,*/*;q=0.8"])
+def test_management_is_answered_in_json(accept: str) -> None:
+    response = fault_response(asked("GET", "/api/captures/7", headers={"Accept": accept}), ClientFault("gone"))
+    assert header(response, "Content-Type") == "application/json" and loaded(response)["error"]["message"] == "gone"
+
+
 def test_without_a_request() -> None:
     assert loaded(fault_response(None, ClientFault("bad head")))["error"]["message"] == "bad head"
 
