@@ -6,7 +6,7 @@ model died before it said anything can be sent again to a fresh process.
 from __future__ import annotations
 
 from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from llamaswap.core.bodies import CONFLICT, Named, find_model
 from llamaswap.core.config import Model, Selector
@@ -146,7 +146,10 @@ class Inference:
             raise ClientFault("model not found", status=404, code="model_not_found")
         found = split.resolution
         if not split.rest:
-            return _slash(request, f"/upstream/{rest.rstrip('/')}/")
+            typed = "/".join(unquote(part) for part in rest.split("/") if part)
+            # An alias stays as it was typed; a pin shows whom it stands for.
+            name = rest.rstrip("/") if typed == found.requested else quote(found.requested)
+            return _slash(request, f"/upstream/{name}/")
         call = Call(split.rest, request.query)
         if found.where is Where.PEER:
             call = _with_bare_name(request, found, call, site.config.max_body_bytes)

@@ -20,7 +20,7 @@ from llamaswap.web.inference import Inference
 from tests.support.asked import FakeBody, FakeExchange, FakeLauncher, FakePool, asked, header, site_of, whole
 
 MODELS = {
-    "m": {"aliases": ["n"]}, "author/model": None, "renamed": {"useModelName": "real"},
+    "m": {"aliases": ["n", "ü ?"]}, "author/model": None, "renamed": {"useModelName": "real"},
     "filtered": {"filters": {"stripParams": "seed", "setParams": {"top_p": 1}, "setParamsByID": {"hot": {"top_p": 2}}}},
     "one": {"concurrencyLimit": 1}, "loud": {"sendLoadingState": True}, "web": {"compat": {"ignoreWebsockets": True}},
     "comfyui_auto": None,
@@ -46,7 +46,7 @@ class Rig:
         self.pool = FakePool()                                     # of every peer
         groups = {"g": {"swap": False, "members": list(MODELS)}}
         self.site = Current(site_of(self.pool, models=MODELS, peers=PEERS, selectors=SELECTORS, groups=groups,
-                                    profiles={"day": {"pins": {"best": "m", "off": None}}}, **keys))
+                                    **{"profiles": {"day": {"pins": {"best": "m", "off": None}}}, **keys}))
         self.launcher = FakeLauncher()
         config = self.site().config
         self.registry = Registry(config.models, Groups(config.groups).evict, launcher=self.launcher,
@@ -414,6 +414,15 @@ def test_a_slash_is_added(rig, method, status):
     assert (response.status, header(response, "Location"), whole(response)) == (status, "/upstream/n/?q=1", b"")
     response = rig.inference.comfyui(asked(method, "/comfyui?q=1"), "")
     assert (response.status, header(response, "Location")) == (status, "/comfyui/?q=1")
+
+
+@pytest.mark.parametrize("target, location", [
+    ("author/model", "/upstream/author/model/"), ("n", "/upstream/n/"), ("ü ?", "/upstream/%C3%BC%20%3F/")])
+def test_a_pin_shows_whom_it_stands_for(make, target, location):
+    rig = make(profiles={"day": {"pins": {"the best": target}}})
+    rig.site.replace(lambda site: site.with_profile("day"))
+    response = rig.inference.upstream(asked("GET", "/upstream/the%20best?q=1"), "the%20best")
+    assert (response.status, header(response, "Location")) == (301, location + "?q=1")
 
 
 def test_paths_that_start_nothing(rig):
