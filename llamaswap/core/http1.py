@@ -37,6 +37,7 @@ _FIELD_LINES = re.compile(_BLOCK)
 _ONE_FIELD = re.compile(_TOKEN + rb"+:" + _VALUE + rb"*\r\n")
 _FIRST_LINE = re.compile(_REQUEST_LINE)
 _OTHER_VERSION = re.compile(rb"[^ \r\n]+ [^ \r\n]+ HTTP/[0-9.]+\r\n")
+_ANSWER_START = b"HTTP/1."
 _BARE = re.compile(rb"(?<!\r)\n|\r(?!\n)[\s\S]|\x00")
 _ABSOLUTE = re.compile(r"https?://([^/?@]+)(/[^?]*)?(?:\?(.*))?", re.IGNORECASE)
 _HOST = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=%\-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
@@ -142,8 +143,7 @@ class HeadBuffer:
         """True when the head is complete and `data` can be parsed. Raises the fault of the sending side."""
         before = len(self._data)
         self._data += piece
-        if self._is_request:
-            self._check_request_so_far(before)
+        self._check_so_far(before)
         if self._data.find(b"\r\n\r\n", max(0, before - 3)) >= 0:
             return True
         if len(self._data) > self._limits.max_head_bytes:
@@ -154,11 +154,15 @@ class HeadBuffer:
     def data(self) -> bytes:
         return bytes(self._data)
 
-    def _check_request_so_far(self, before: int) -> None:
-        """Refuse at once what would otherwise wait for its timeout: TLS on a plain port, LF line ends, an endless
-        target."""
+    def _check_so_far(self, before: int) -> None:
+        """Refuse at once what would otherwise wait for its timeout, or for ever: TLS on a plain port, LF line ends, an
+        endless target, an answer that is not HTTP."""
         end_of_head = self._data.find(b"\r\n\r\n", max(0, before - 3))
         bare = _BARE.search(self._data, max(0, before - 1), end_of_head if end_of_head >= 0 else len(self._data))
+        if not self._is_request:
+            if bare is not None or not _ANSWER_START.startswith(bytes(self._data[:7])):
+                raise bad_answer("a malformed answer")
+            return
         if bare is not None or not 0x20 < self._data[0] < 0x7f:
             raise ClientFault("malformed request")
         if self._line_seen:

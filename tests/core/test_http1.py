@@ -106,6 +106,19 @@ def test_what_can_never_become_a_request_is_refused_at_once(raw):
         HeadBuffer(LIMITS).feed(raw)
 
 
+@pytest.mark.parametrize("raw", [b"HTTP/1.1 200 OK\nContent-Length: 0\n\n", b"SSH-2.0-OpenSSH_9.2\r\n", b"\x15\x03\x01",
+                                 b"HTTP/1.1 200 OK\r\nX: a\x00b", b"HTTP/1.1 200 OK\rX"])
+@pytest.mark.parametrize("is_dripped", [False, True])
+def test_what_can_never_become_an_answer_is_refused_at_once(raw, is_dripped):
+    """It may be all that comes, and nobody would end the wait for more."""
+    buffer = HeadBuffer(LIMITS, is_request=False)
+    with pytest.raises(UpstreamFault):
+        for piece in [raw[at:at + 1] for at in range(len(raw))] if is_dripped else [raw]:
+            assert not buffer.feed(piece)
+    fine = HeadBuffer(LIMITS, is_request=False)
+    assert [fine.feed(b"%c" % byte) for byte in b"HTTP/1.1 200 OK\r\nX: y\r\n\r\n"][-2:] == [False, True]
+
+
 def test_an_answer_head_that_does_not_end():
     buffer = HeadBuffer(Limits(max_head_bytes=100), is_request=False)
     with pytest.raises(UpstreamFault):

@@ -285,6 +285,10 @@ def test_an_answer_that_dies_before_anything_was_sent_is_a_readable_502():
     b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 0\r\n\r\n",
     b"garbage\r\n\r\n",
     b"HTTP/2 200\r\n\r\n",
+    b"HTTP/1.1 200 OK\nContent-Length: 0\n\n",      # nothing follows: it has said all, and waits
+    b"HTTP/1.1 200 OK\r\nX: a\x00b",
+    b"SSH-2.0-OpenSSH_9.2\r\n",
+    b"\x15\x03\x01",
 ])
 def test_a_malformed_answer_is_a_502(answer):
     with rig(once(answer)) as r, r.talk() as client:
