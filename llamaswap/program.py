@@ -14,7 +14,8 @@ import signal
 import ssl
 import sys
 import time
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple, Union
 
 from llamaswap import __version__
 from llamaswap.control import Control
@@ -212,15 +213,17 @@ class Program:
     def bind(self) -> None:
         """Take the addresses before any model is started; OSError or ValueError when that is not possible."""
         if self._admin_address:
-            self._admin_server = AdminServer(self._app.handle_admin, *parse_address(self._admin_address),
-                                             on_crash=self._crashed, on_done=AccessLog(self._handler.info))
+            with _naming(self._admin_address):
+                self._admin_server = AdminServer(self._app.handle_admin, *parse_address(self._admin_address),
+                                                 on_crash=self._crashed, on_done=AccessLog(self._handler.info))
         if self._sockets:
             for _, sock in self._sockets:
                 self._server.bind_socket(sock)
             return
         if self._options.listen or not self._options.demo:
-            default = ":8443" if self._options.tls_cert_file else f":{FALLBACK_PORT}"
-            self._server.bind(*parse_address(self._options.listen or default))
+            address = self._options.listen or (":8443" if self._options.tls_cert_file else f":{FALLBACK_PORT}")
+            with _naming(address):
+                self._server.bind(*parse_address(address))
             return
         try:
             self._server.bind("127.0.0.1", FALLBACK_PORT)
@@ -384,8 +387,18 @@ def _tls(options: argparse.Namespace) -> Optional[ssl.SSLContext]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(options.tls_cert_file, options.tls_key_file)
+    with _naming(f"{options.tls_cert_file}, {options.tls_key_file}"):
+        context.load_cert_chain(options.tls_cert_file, options.tls_key_file)
     return context
+
+
+@contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """The system's errors do not say which of them it is about."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"{what}: {error}") from None
 
 
 def _demo_hint(address: Tuple[str, int]) -> str:

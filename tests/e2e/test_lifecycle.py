@@ -385,7 +385,7 @@ def test_a_taken_address_is_reported_before_any_model_starts(tmp_path):
         for arguments in (("--listen", address), ("--listen", "127.0.0.1:0", "--admin-listen", address)):
             with run_program(config, *arguments, listening=False) as program:
                 assert program.wait() == 1
-                assert "cannot listen" in program.log and "Traceback" not in program.log
+                assert f"cannot listen: {address}: " in program.log and "Traceback" not in program.log
     assert not marker.exists()
 
 
@@ -396,7 +396,8 @@ def test_a_taken_address_is_reported_before_any_model_starts(tmp_path):
 def test_what_cannot_be_listened_on(arguments):
     with run_program({"models": {}}, *arguments, listening=False) as program:
         assert program.wait() == 1
-        assert "llamaswap: cannot listen" in program.log and "Traceback" not in program.log
+        told = program.log.partition("llamaswap: cannot listen: ")[2]
+        assert arguments[1] in told and "Traceback" not in program.log
 
 
 def test_management_on_its_own_address():
