@@ -92,7 +92,8 @@ def _waiting(request: Request, model: Model, lease: Lease, frame: Frame) -> Iter
 
 
 def _describe(progress: Progress) -> str:
-    place = f"Queue position: #{progress.position}" if progress.position > 1 else ""
+    is_queued = progress.position > 1 or (progress.position == 1 and progress.phase != "loading")
+    place = f"Queue position: #{progress.position}" if is_queued else ""
     return ", ".join(part for part in (place, progress.reason) if part) or progress.phase
 
 

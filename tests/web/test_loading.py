@@ -92,6 +92,15 @@ def test_frames_are_complete_chunks_and_say_why_and_how_long():
     assert ". (0 s) " in text and text.endswith("s)\n━━━━━\n \n") and "\nDone! (0." in text
 
 
+@pytest.mark.parametrize("phase, position, text", [
+    ("queued", 1, "\nQueue position: #1, why "), ("draining", 1, "\nQueue position: #1, why "),
+    ("loading", 1, "\nwhy "),
+    ("loading", 2, "\nQueue position: #2, why "), ("ready", 0, "\nwhy ")])
+def test_whoever_waits_in_the_queue_is_told_the_place(phase, position, text):
+    _, frame, *_ = Rig(FakeLease(Progress(phase, position, "why", 0.0)), FakeExchange()).frames()
+    assert told([frame]) == text
+
+
 @pytest.mark.parametrize("path, error", [
     ("/v1/chat/completions", b'data: {"src":'), ("/responses", b'data: {"src":'),
     ("/v1/messages", b"event: error\ndata: ")])
