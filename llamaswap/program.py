@@ -20,6 +20,7 @@ from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple, Un
 from llamaswap import __version__
 from llamaswap.control import Control
 from llamaswap.core.config import Build, Config, Model, build
+from llamaswap.core.expand import NO_PORTS, Ports
 from llamaswap.core.faults import Fault
 from llamaswap.core.groups import Groups
 from llamaswap.core.http1 import Limits
@@ -98,12 +99,14 @@ def run(options: argparse.Namespace, *, builtins: Mapping[str, str]) -> int:
     return program.serve()
 
 
-def load(options: argparse.Namespace, builtins: Mapping[str, str], *, used_store: Optional[str] = None) -> Loaded:
-    """`used_store` is the path of a store that is open, and copes with whatever happens to its file."""
+def load(options: argparse.Namespace, builtins: Mapping[str, str], *, used_store: Optional[str] = None,
+         ports: Ports = NO_PORTS) -> Loaded:
+    """`used_store` is the path of a store that is open, and copes with whatever happens to its file; `ports` are those
+    of the models there are."""
     if options.demo:
         return Loaded(build(demo_config(), os.environ, builtins=builtins), {})
     seen = signature_of(options.config, options.config_dir)
-    built = load_config(options.config, options.config_dir, os.environ, builtins=builtins)
+    built = load_config(options.config, options.config_dir, os.environ, builtins=builtins, ports=ports)
     if built.config is not None and built.config.store_path != used_store:
         built = built.with_problems(store_problems(built.config))
     return Loaded(built, seen)
@@ -137,6 +140,7 @@ class Program:
         self._options = options
         self._reading = _reading_of(config, built, options)
         self._builtins = builtins
+        self._ports = built.ports
         self._seen = seen
         self._is_ending = False
         tls = _tls(options)
@@ -295,7 +299,9 @@ class Program:
             return
         log.info("reloading configuration")
         self._notifier.reloading()
-        built, _ = load(self._options, self._builtins, used_store=self.config.store_path)
+        # Removed models that are still at work count among them.
+        held = self._ports.of({status.id for status in self._registry.snapshot()})
+        built, _ = load(self._options, self._builtins, used_store=self.config.store_path, ports=held)
         for problem in built.problems:
             log.log(logging.ERROR if problem.is_error() else logging.WARNING, "%s", problem)
         if built.config is None:
@@ -304,6 +310,7 @@ class Program:
             self._reading = self._reading._replace(problems=built.problems, is_valid=False, read_at_epoch=now)
         else:
             self._reading = _reading_of(built.config, built, self._options)
+            self._ports = held.joined(built.ports)
             self._apply(built.config)
             log.info("configuration reloaded")
         self._control.tell_reading()

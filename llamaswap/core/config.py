@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from llamaswap.core.decode import Decoder
 from llamaswap.core.durations import format_duration, parse_duration
-from llamaswap.core.expand import expand
+from llamaswap.core.expand import NO_PORTS, Ports, expand
 from llamaswap.core.fields import ROOT_FIELDS
 from llamaswap.core.macros import substitute_env
 from llamaswap.core.merge import merge_sources
@@ -61,6 +61,7 @@ class Build:
     config: Optional[Config]
     problems: Tuple[Problem, ...]
     root: Optional[Node] = None      # the expanded tree, for placing later findings
+    ports: Ports = NO_PORTS
 
     @property
     def errors(self) -> Tuple[Problem, ...]:
@@ -74,22 +75,23 @@ class Build:
         """The same build with findings that came from outside, placed in the user's file."""
         located = _located([*self.problems, *more], self.root)
         is_sound = not any(problem.is_error() for problem in located)
-        return Build(self.config if is_sound else None, located, self.root)
+        return Build(self.config if is_sound else None, located, self.root, self.ports)
 
 
 def build(data: Union[Node, Mapping[str, Any], None, Sequence[Node]], env: Mapping[str, str], *,
-          builtins: Optional[Mapping[str, str]] = None) -> Build:
+          builtins: Optional[Mapping[str, str]] = None, ports: Ports = NO_PORTS) -> Build:
     """The configuration in `data`: plain data, a tree, or a list of trees (one per file, in order).
 
-    `builtins` are macros the program brings along; the file's own macros of the same name win.
+    `builtins` are macros the program brings along; the file's own macros of the same name win. `ports` are those of the
+    configuration in force.
     """
     problems: List[Problem] = []
     sources = list(data) if isinstance(data, (list, tuple)) else [from_plain(data)]
     merged = merge_sources(sources, problems)
     filled = substitute_env(merged, env, problems)
-    root = expand(filled if isinstance(filled, MapNode) else merged, builtins or {}, problems)
+    root, given = expand(filled if isinstance(filled, MapNode) else merged, builtins or {}, problems, ports)
     config = _build_values(root, Decoder(problems))
-    return Build(config, (), root).with_problems(problems)
+    return Build(config, (), root, given).with_problems(problems)
 
 
 def _located(problems: Sequence[Problem], root: Optional[Node]) -> Tuple[Problem, ...]:

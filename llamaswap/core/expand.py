@@ -1,12 +1,13 @@
 """Macros and ports filled in, over the whole tree.
 
 Ports go to the models whose command uses ${PORT}, in byte order of their IDs, one each, so that the same file always
-gives the same ports. The command is expanded first because it alone decides whether the model has a port at all.
+gives the same ports. When a file is read again, who had a port keeps it: a new name in between must not move, and so
+restart, the models behind it. The command is expanded first because it alone decides whether the model has a port.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Tuple
+from dataclasses import dataclass, field
+from typing import Any, Collection, Dict, List, Mapping, Tuple
 
 from llamaswap.core.command import without_comments
 from llamaswap.core.fields import MODEL, ROOT_FIELDS
@@ -16,17 +17,54 @@ from llamaswap.core.tree import MapNode, Node, Path, Problem, Scalar, byte_order
 _LAST_PORT = 65535
 
 
-@dataclass
-class _Ports:
-    next_free: int
+@dataclass(frozen=True)
+class Ports:
+    """Which model was given which port, counted from `first`."""
 
-    def take(self) -> int:
-        port, self.next_free = self.next_free, self.next_free + 1
+    first: int = 0
+    given: Mapping[str, int] = field(default_factory=dict)
+
+    def of(self, names: Collection[str]) -> Ports:
+        return Ports(self.first, {name: port for name, port in self.given.items() if name in names})
+
+    def joined(self, more: Ports) -> Ports:
+        """Where both know a name, `more` counts."""
+        return Ports(more.first, {**self.given, **more.given})
+
+
+NO_PORTS = Ports()
+
+
+class _Counter:
+    """Hands them out. With another `first`, everybody moves; but nobody to where a process of another may still be."""
+
+    def __init__(self, first: int, before: Ports) -> None:
+        self._first = first
+        self._kept = before.given if before.first == first else {}
+        self._taken = frozenset(before.given.values())
+        self._next = first
+        self._given: Dict[str, int] = {}
+
+    def peek(self) -> int:
+        while self._next in self._taken:
+            self._next += 1
+        return self._next
+
+    def take(self, name: str) -> int:
+        port = self._kept.get(name)
+        if port is None:
+            port, self._next = self.peek(), self._next + 1
+        self._given[name] = port
         return port
 
+    def result(self) -> Ports:
+        return Ports(self._first, self._given)
 
-def expand(root: MapNode, builtins: Mapping[str, str], problems: List[Problem]) -> MapNode:
-    """The tree with every reference resolved and every model's proxy and port filled in."""
+
+def expand(root: MapNode, builtins: Mapping[str, str], problems: List[Problem],
+           before: Ports = NO_PORTS) -> Tuple[MapNode, Ports]:
+    """The tree with every reference resolved and every model's proxy and port filled in, and those ports. `before` are
+    the ones that are in use."""
     global_macros = {**builtins, **declared(root, (), problems)}
     scope = Scope(global_macros)
     entries: Dict[str, Node] = {}
@@ -35,9 +73,10 @@ def expand(root: MapNode, builtins: Mapping[str, str], problems: List[Problem]) 
             # Unknown keys may hold anything, such as snippets for YAML aliases, so nothing in them is a mistake.
             entries[key] = scope.node(node, (key,), problems if key in ROOT_FIELDS else [])
     models = root.get("models")
+    ports = _Counter(_start_port(entries), before)
     if models is not None:
-        entries["models"] = _expand_models(models, global_macros, _start_port(entries), problems)
-    return root.replace(entries)
+        entries["models"] = _expand_models(models, global_macros, ports, problems)
+    return root.replace(entries), ports.result()
 
 
 def _start_port(entries: Mapping[str, Node]) -> int:
@@ -48,17 +87,16 @@ def _start_port(entries: Mapping[str, Node]) -> int:
     return int(ROOT_FIELDS["startPort"].default)
 
 
-def _expand_models(models: Node, global_macros: Mapping[str, Any], start_port: int, problems: List[Problem]) -> Node:
+def _expand_models(models: Node, global_macros: Mapping[str, Any], ports: _Counter, problems: List[Problem]) -> Node:
     if not isinstance(models, MapNode):
         return models
-    ports = _Ports(start_port)
     done: Dict[str, Node] = {}
     for model_id in sorted(models.entries, key=byte_order):
         done[model_id] = _expand_model(model_id, models.entries[model_id], global_macros, ports, problems)
     return models.replace({model_id: done[model_id] for model_id in models.entries})
 
 
-def _expand_model(model_id: str, node: Node, global_macros: Mapping[str, Any], ports: _Ports,
+def _expand_model(model_id: str, node: Node, global_macros: Mapping[str, Any], ports: _Counter,
                   problems: List[Problem]) -> Node:
     path: Path = ("models", model_id)
     if isinstance(node, Scalar) and node.is_null():
@@ -79,7 +117,7 @@ def _expand_model(model_id: str, node: Node, global_macros: Mapping[str, Any], p
     return node.replace(expanded)
 
 
-def _bind_port(scope: Scope, cmd: Any, ports: _Ports, path: Path, problems: List[Problem]) -> int:
+def _bind_port(scope: Scope, cmd: Any, ports: _Counter, path: Path, problems: List[Problem]) -> int:
     """The model's port, bound in its scope; 0 when its command does not ask for one, -1 when it cannot be read."""
     if not isinstance(cmd, Scalar) or "${" not in cmd.text:
         return 0
@@ -90,11 +128,11 @@ def _bind_port(scope: Scope, cmd: Any, ports: _Ports, path: Path, problems: List
         trial.expand(cmd.text)
     except MacroFault:
         # Reported when the field itself is expanded; a port is assumed so that one mistake stays one message.
-        scope.bind("PORT", ports.next_free)
+        scope.bind("PORT", ports.peek())
         return -1
     if "PORT" not in trial.used:
         return 0
-    port = ports.take()
+    port = ports.take(str(path[-1]))
     if port > _LAST_PORT:
         problems.append(Problem((*path, "cmd"), f"its port would be {port}, beyond {_LAST_PORT}; lower startPort"))
     scope.bind("PORT", port)

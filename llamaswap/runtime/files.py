@@ -13,6 +13,7 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, NoReturn, Opt
 import yaml
 
 from llamaswap.core.config import Build, build
+from llamaswap.core.expand import NO_PORTS, Ports
 from llamaswap.core.macros import ENV_REFERENCE
 from llamaswap.core.tree import ListNode, MapNode, Mark, Node, Problem, Scalar, merge_keys
 
@@ -35,7 +36,7 @@ class FileFault(Exception):
 
 
 def load_config(config: Optional[str], config_dir: Optional[str], env: Mapping[str, str], *,
-                builtins: Optional[Mapping[str, str]] = None) -> Build:
+                builtins: Optional[Mapping[str, str]] = None, ports: Ports = NO_PORTS) -> Build:
     """The configuration in the named file and directory, or everything that is wrong with it."""
     roots: List[Node] = []
     problems: List[Problem] = []
@@ -50,7 +51,7 @@ def load_config(config: Optional[str], config_dir: Optional[str], env: Mapping[s
             problems.append(fault.problem)
     if problems:
         return Build(None, tuple(problems))
-    return build(roots, env, builtins=builtins)
+    return build(roots, env, builtins=builtins, ports=ports)
 
 
 def find_sources(config: Optional[str], config_dir: Optional[str]) -> List[str]:

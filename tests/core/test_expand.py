@@ -1,14 +1,14 @@
 """Ports and macros over the whole tree. Whole files are in test_config.py."""
 from __future__ import annotations
 
-from llamaswap.core.expand import expand
+from llamaswap.core.expand import NO_PORTS, Ports, expand
 from llamaswap.core.tree import to_plain
 from llamaswap.runtime.files import parse
 
 
 def expanded(text, builtins=None):
     problems = []
-    tree = expand(parse(text, "f"), builtins or {}, problems)
+    tree, _ = expand(parse(text, "f"), builtins or {}, problems)
     return to_plain(tree), [str(problem) for problem in problems]
 
 
@@ -55,6 +55,32 @@ def test_ports_end_at_the_last_one():
     problem, = expanded('startPort: 65535\nmodels: {a: {cmd: "${PORT}"}, b: {cmd: "${PORT}"}}')[1]
     assert "models.b.cmd: its port would be 65536, beyond 65535; lower startPort" in problem
     assert "would be 99999999999" in expanded('startPort: 99999999999\nmodels: {m: {cmd: "${PORT}"}}')[1][0]
+
+
+def ports_of(models, before=NO_PORTS, start=5800):
+    text = f"startPort: {start}\nmodels: {{" + ", ".join(f'{name}: {{cmd: "${{PORT}}"}}' for name in models) + "}"
+    return expand(parse(text, "f"), {}, [], before)[1]
+
+
+def test_a_file_that_is_read_again_moves_nobody():
+    first = ports_of("bd")
+    assert first == Ports(5800, {"b": 5800, "d": 5801})
+    second = ports_of("abcde", first)
+    assert second.given == {"b": 5800, "d": 5801, "a": 5802, "c": 5803, "e": 5804}
+    assert ports_of("edcba", second).given == second.given
+
+
+def test_the_port_of_a_removed_model_is_free_when_it_is_gone():
+    before = ports_of("abc")
+    still_there = before.joined(ports_of("bx", before))
+    assert still_there.given == {"a": 5800, "b": 5801, "c": 5802, "x": 5803}
+    assert ports_of("bxy", still_there.of("bxc")).given == {"b": 5801, "x": 5803, "y": 5800}
+
+
+def test_another_start_port_moves_everybody_to_where_nobody_is():
+    before = ports_of("abc")
+    assert ports_of("abc", before, start=5801).given == {"a": 5803, "b": 5804, "c": 5805}
+    assert ports_of("abc", before, start=7000).given == {"a": 7000, "b": 7001, "c": 7002}
 
 
 def test_the_same_macro_differs_between_models():

@@ -99,6 +99,29 @@ def test_a_reload_touches_only_what_changed(tmp_path):
         assert program.ask("POST", "/v1/chat/completions", chat("b-changed")).json()["usage"]["completion_tokens"] == 1
 
 
+def test_a_new_name_before_the_others_moves_nobody(tmp_path):
+    models = {"m": demo("--token-delay", "0.05"), "z": demo()}
+    with reloadable(tmp_path, models) as (program, rewrite, _):
+        before = {name: program.pid_of(name) for name in models}
+        with program.stream("POST", "/v1/chat/completions", chat("m", "x " * 30, stream=True)) as stream:
+            stream.readline()
+            rewrite({"a": demo(), **models})
+            program.signal(signal.SIGHUP)
+            program.wait_for("configuration reloaded")
+            assert said(program.ask("POST", "/v1/chat/completions", chat("a")))
+            assert {name: program.pid_of(name) for name in models} == before
+            # The next one may not come to where the removed one still is.
+            rewrite({"b": demo(), "z": models["z"]})
+            program.signal(signal.SIGHUP)
+            await_true(lambda: program.log.count("configuration reloaded") == 2)
+            rewrite({"c": demo(), "z": models["z"]})
+            program.signal(signal.SIGHUP)
+            await_true(lambda: program.log.count("configuration reloaded") == 3)
+            assert said(program.ask("POST", "/v1/chat/completions", chat("c")))
+            assert stream.read().endswith(b"data: [DONE]\n\n")
+        assert program.pid_of("z") == before["z"]
+
+
 def test_a_changed_model_finishes_its_stream_before_it_is_replaced(tmp_path):
     models = {"a": demo("--token-delay", "0.03")}
     with reloadable(tmp_path, models) as (program, rewrite, _):
