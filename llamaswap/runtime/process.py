@@ -148,6 +148,13 @@ class Running:
         self._hurry.set()
         self._signal_group(signal.SIGKILL)
 
+    def adopt(self, model: Model) -> None:
+        """Requests and connections from now on keep to its limits. `_prepare` writes and reads in the opposite order,
+        so a pool made at the same moment gets them, too."""
+        self.model = model
+        if self.pool is not None:
+            self.pool.timeouts = model.timeouts
+
     def tail(self, n: int = 20) -> str:
         """The last `n` lines this generation has written."""
         return "\n".join(self._tail.decode("utf-8", "replace").splitlines()[-n:])
@@ -206,6 +213,7 @@ class Running:
         fault_text = self._claim_port()
         if not fault_text and self._launcher.make_pool is not None:
             self.pool = self._launcher.make_pool(model)
+            self.pool.timeouts = self.model.timeouts
         return fault_text
 
     def _claim_port(self) -> str:

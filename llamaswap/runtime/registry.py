@@ -93,6 +93,9 @@ class Running(Protocol):
 
     def kill(self) -> None: ...
 
+    def adopt(self, model: Model) -> None:
+        """The same model after a reload, alike in LAUNCH_FIELDS."""
+
     def tail(self, n: int) -> str: ...
 
 
@@ -124,6 +127,11 @@ class _Run:
         self.ended = threading.Event()
         self.crashed = False
         self.is_stopped = False         # by us, or about to be
+
+    def adopt(self, model: Model) -> None:
+        self.model = model
+        if self.process is not None:
+            self.process.adopt(model)
 
     def __repr__(self) -> str:
         return f"<_Run {self.model.id} gen={self.gen} crashed={self.crashed}>"
@@ -352,6 +360,10 @@ class Registry:
             if unchanged is None:
                 unchanged = [name for name, model in models.items()
                              if name in self._models and launches_alike(self._models[name], model)]
+            for run in self._runs.values():
+                model = models.get(run.model.id, run.model)
+                if launches_alike(run.model, model):
+                    run.adopt(model)
             self._models = dict(models)
             self._priority = self._priority if priority is None else dict(priority)
             self._max_wait = self._max_wait if max_wait is None else max_wait
@@ -485,6 +497,7 @@ class Registry:
             run.process = self._launcher.start(run.model, run.gen, self)
         finally:
             with self._lock:
+                run.adopt(run.model)        # a reload may have come in between
                 early, run.early = run.early or [], None
                 for report in early:
                     report()

@@ -122,6 +122,18 @@ def test_a_new_name_before_the_others_moves_nobody(tmp_path):
         assert program.pid_of("z") == before["z"]
 
 
+def test_new_limits_apply_to_what_runs(tmp_path):
+    slow = demo("--prefill-delay", "1.5")
+    with reloadable(tmp_path, {"a": {**slow, "timeouts": {"responseHeader": 1}}}) as (program, rewrite, _):
+        answer = program.ask("POST", "/v1/chat/completions", chat("a"))
+        assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
+        pid = program.ask("GET", "/upstream/a/health").headers["X-Demo-Pid"]
+        rewrite({"a": slow})
+        program.signal(signal.SIGHUP)
+        program.wait_for("configuration reloaded")
+        assert program.pid_of("a") == pid
+
+
 def test_a_changed_model_finishes_its_stream_before_it_is_replaced(tmp_path):
     models = {"a": demo("--token-delay", "0.03")}
     with reloadable(tmp_path, models) as (program, rewrite, _):

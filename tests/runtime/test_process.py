@@ -10,16 +10,19 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Callable, List, Optional
 
 import pytest
 
-from llamaswap.core.config import Model
+from llamaswap.core.config import Model, Timeouts
 from llamaswap.runtime import proctree
 from llamaswap.runtime.guardian import Guardian
 from llamaswap.runtime.logs import LogBook
 from llamaswap.runtime.process import Launcher, Running
+from llamaswap.runtime.threads import spawn
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="looks for leaks in /proc")
 
@@ -205,6 +208,26 @@ def test_the_pool_lives_as_long_as_the_leader(reports, book):
     running.kill()
     reports.wait("exit")
     assert closed.is_set()
+
+
+def test_limits_follow_a_reload(reports, book):
+    """Also one that comes while the pool is being made."""
+    model = demo()
+
+    def make_pool(_):
+        running.adopt(replace(model, timeouts=Timeouts(connect=1)))
+        return SimpleNamespace(timeouts=model.timeouts, close=lambda: None)
+
+    launcher = Launcher(logs=book, environ=ENVIRON, pool_factory=make_pool)
+    running = Running(model, 1, launcher=launcher, reports=reports, tree="t-1")
+    running.adopt(model)
+    spawn("wait-m", running.live)
+    reports.wait("ready")
+    assert running.pool.timeouts.connect == 1
+    running.adopt(replace(model, timeouts=Timeouts(connect=2)))
+    assert running.pool.timeouts.connect == 2
+    running.kill()
+    reports.wait("exit")
 
 
 def test_many_generations_leave_nothing(start, reports, book):

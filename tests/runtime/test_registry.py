@@ -47,6 +47,9 @@ class FakeProcess:
         self.kills += 1
         spawn("fake-kill", self.exit, -9)
 
+    def adopt(self, model: Any) -> None:
+        self.model = model
+
     def tail(self, n: int) -> str:
         return "out of memory"
 
@@ -662,6 +665,37 @@ def test_reload_leaves_alone_what_did_not_change(make):
     assert registry.status("a").generation == 1
     registry.reconfigure(models("a", argv=("other",)), together, unchanged=["a"])
     assert not registry.status("a").leaving
+
+
+def test_what_goes_on_adopts_a_reload(make):
+    registry = make("ab", together)
+    with registry.lease("a") as one, registry.lease("b") as other:
+        one, other = one.wait(PATIENCE), other.wait(PATIENCE)
+        registry.reconfigure({**models("a", ttl=7), **models("b", argv=("b", "--new"), ttl=7)}, together)
+        assert (one.model.ttl, other.model.ttl) == (7, 0)
+        # To the file, b is as before; what runs is older.
+        registry.reconfigure({**models("a", ttl=8), **models("b", argv=("b", "--new"), ttl=8)}, together)
+        assert (one.model.ttl, other.model.ttl) == (8, 0)
+
+
+def test_a_reload_while_the_launcher_is_at_work(make):
+    launcher = FakeLauncher(is_willing=False)
+    registry = make("a", launcher=launcher)
+    begun, go_on = threading.Event(), threading.Event()
+    start = launcher.start
+
+    def slowly(*arguments):
+        begun.set()
+        assert go_on.wait(PATIENCE)
+        return start(*arguments)
+
+    launcher.start = slowly
+    with registry.lease("a") as lease:
+        assert begun.wait(PATIENCE)
+        registry.reconfigure(models("a", ttl=7), together)
+        go_on.set()
+        launcher.process("a").ready()
+        assert lease.wait(PATIENCE).model.ttl == 7
 
 
 def test_launches_alike_looks_at_what_runs():

@@ -159,6 +159,9 @@ class FakeProcess:
     def kill(self) -> None:
         spawn("fake-kill", self.exit, -9)
 
+    def adopt(self, model: Any) -> None:
+        self._model = model
+
     def tail(self, n: int) -> str:
         return "its last words"
 
