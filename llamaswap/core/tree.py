@@ -25,7 +25,7 @@ _SPECIAL_FLOATS = {".inf": float("inf"), ".Inf": float("inf"), ".INF": float("in
 _INT = re.compile(r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]?([0-7]+)|(0|[1-9][0-9]*))\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
 _STAMP = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})"
-                    r"(?:(?:[Tt]|[ \t]+)(\d{1,2}):(\d{1,2}):(\d{1,2})(\.\d{1,9})?[ \t]*(Z|[-+]\d{1,2}:\d{2})?)?\Z",
+                    r"(?:([Tt]| +)(\d{1,2}):(\d{1,2}):(\d{1,2})(\.\d{1,9})?(Z|[-+]\d{2}:\d{2})?)?\Z",
                     re.ASCII)
 _INT_RANGE = (-(1 << 63), (1 << 64) - 1)
 MAX_PROBLEM_LENGTH = 1000     # a value of megabytes may be wrong, too, and is quoted in the message
@@ -214,11 +214,14 @@ def _stamp(text: str) -> str:
     found = _STAMP.match(text)
     if not found:
         return text
-    year, month, day, hour, minute, second, fraction, zone = found.groups()
+    year, month, day, mark, hour, minute, second, fraction, zone = found.groups()
+    # Go knows two forms: with a T there is a zone, with a space there is none.
+    if (mark in ("T", "t")) != bool(zone):
+        return text
     if not (1 <= int(month) <= 12 and 1 <= int(day) <= _days(int(year), int(month)) and int(hour or 0) < 24
             and int(minute or 0) < 60 and int(second or 0) < 60):
         return text
-    zone = "Z" if zone in (None, "Z") else zone[0] + zone[1:].zfill(5)
+    zone = zone if zone and zone[1:] != "00:00" else "Z"
     fraction = (fraction or "").rstrip("0").rstrip(".")
     return Stamp(f"{year}-{month:0>2}-{day:0>2}T{hour or '':0>2}:{minute or '':0>2}:{second or '':0>2}{fraction}{zone}")
 

@@ -77,6 +77,22 @@ def test_dates_are_text_that_macros_refuse():
     assert type(to_plain(Scalar("2024-01-02"))) is str
 
 
+@pytest.mark.parametrize(("text", "value"), [
+    ("2024-01-02T03:04:05Z", "2024-01-02T03:04:05Z"), ("2024-1-2t3:4:5.120+05:30", "2024-01-02T03:04:05.12+05:30"),
+    ("2024-01-02T03:04:05-00:00", "2024-01-02T03:04:05Z"), ("2024-01-02  03:04:05.5", "2024-01-02T03:04:05.5Z")])
+def test_times_as_go_reads_them(text, value):
+    found = Scalar(text).value
+    assert isinstance(found, Stamp) and found == value
+
+
+@pytest.mark.parametrize("text", [
+    "2024-01-02T03:04:05", "2024-01-02 03:04:05Z", "2024-01-02 03:04:05 +05:30", "2024-01-02T03:04:05+5:30",
+    "2024-01-02\t03:04:05", "2024-01-02T03:04Z", "2024-02-30"])
+def test_what_go_does_not_read_as_a_time_stays_text(text):
+    found = Scalar(text).value
+    assert not isinstance(found, Stamp) and found == text
+
+
 @given(st.text(max_size=12), st.booleans(), st.sampled_from([None, "!x", "tag:yaml.org,2002:int"]))
 def test_every_text_means_something(text, plain, tag):
     scalar = Scalar(text, plain=plain, tag=tag)
