@@ -232,9 +232,14 @@ EVIL = {
     "no character": (b'a: "\\UFFFFFFFF"', 1, 7, "not valid YAML"),
     "one too many": (b'a: "\\U00110000"', 1, 7, "not valid YAML"),
     "unknown escape": (b'a: "\\q"', 1, None, "not valid YAML"),
+    "unknown escape of ours": (b'a: "x\\?"', 1, None, "unknown escape character"),
+    "tab before a key": (b"a: b\n\tc: d", 2, 1, "not valid YAML"),
+    "tab before the rest of a list": (b"a: [b\n\tc]", 2, None, "not valid YAML"),
     "half a character": (b'a: "\\ud800"', 1, None, "not valid YAML"),
     "half a character in a key": (b'models: {"\\udfff": {cmd: x}}', 1, None, "not valid YAML"),
     "second document": (b"a: 1\n--- {}\n", 2, 1, "a second document begins here"),
+    "second document, null": (b"a: 1\n--- ~\n", 2, 1, "a second document begins here"),
+    "second document, first one empty": (b"---\n---\na: 1\n", 2, 1, "a second document begins here"),
     "newer YAML": (b"%YAML 2.0\n--- {}", 1, 1, "not valid YAML"),
     "unclosed quote": (b'a: "b\nc: d', None, None, "not valid YAML"),
     "unclosed list": (b"a: [b\nc: d", None, None, "not valid YAML"),
@@ -288,8 +293,29 @@ def test_evil_input_is_a_located_problem(name, parser, tmp_path):
 def test_harmless_oddities_load(parser, tmp_path):
     for text in (b"", b"# nothing\n", b"---\n", b"--- {}\n...\n", b"%YAML 1.1\n--- {}", b"&a", b"~", b"? a\n: b\n",
                  b"&a a: *a", b"a: !!set {x, y}", b"a: !mine {x: 1}", b"logLevel: !mine warn",
-                 b"%TAG ! tag:x:\n--- {}"):
+                 b"%TAG ! tag:x:\n--- {}", b"logLevel: warn\n---\n",
+                 b"---\nlogLevel: warn\n...\n---\n# more\n---\n...\n"):
         assert load_text(tmp_path, text).config is not None, text
+
+
+# Where libyaml and Go take a tab for a blank and a question mark for a letter.
+TOLERATED = {
+    "a:\tb\t# c\n": {"a": "b"},
+    "a: b\tc\t\n": {"a": "b\tc"},
+    "a: b\t\n  \tc\n": {"a": "b c"},
+    "a:\t\n  - b\t\n  - c\t# d\n": {"a": ["b", "c"]},
+    "a: |\t\n  b\tc\t\nd: >-\t# e\n  f\n": {"a": "b\tc\t\n", "d": "f"},
+    "a: |2-\t\n   b\n": {"a": " b"},
+    '{\n\t"a":\t{\n\t\t"b":\t[1,\t2\t],\t"c": d\te\n\t}\n}\n': {"a": {"b": [1, 2], "c": "d\te"}},
+    "a: [b\n \tc\t, d]\n": {"a": ["b c", "d"]},
+    'a: {b: http://h/x?y=1, c: what?, "d?": [e?f]}\n': {"a": {"b": "http://h/x?y=1", "c": "what?", "d?": ["e?f"]}},
+    "? a?\n: 'b?' # c?\nd: |\n  e?\n": {"a?": "b?", "d": "e?\n"},
+}
+
+
+@pytest.mark.parametrize("text", TOLERATED)
+def test_tabs_and_question_marks(text, parser):
+    assert to_plain(files.parse(text, "f")) == TOLERATED[text]
 
 
 def test_two_hundred_problems_come_in_the_order_of_the_file(parser, tmp_path):
