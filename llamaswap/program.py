@@ -34,7 +34,7 @@ from llamaswap.runtime.guardian import Guardian
 from llamaswap.runtime.logfiles import LogFiles
 from llamaswap.runtime.logformat import level_of, make_formatter
 from llamaswap.runtime.logs import LogBook, LogBookHandler, StdoutSink
-from llamaswap.runtime.preflight import store_problems
+from llamaswap.runtime.preflight import port_problems, store_problems
 from llamaswap.runtime.process import Launcher
 from llamaswap.runtime.registry import Registry, launches_alike
 from llamaswap.runtime.reservations import Reservations
@@ -107,8 +107,9 @@ def load(options: argparse.Namespace, builtins: Mapping[str, str], *, used_store
         return Loaded(build(demo_config(), os.environ, builtins=builtins), {})
     seen = signature_of(options.config, options.config_dir)
     built = load_config(options.config, options.config_dir, os.environ, builtins=builtins, ports=ports)
-    if built.config is not None and built.config.store_path != used_store:
-        built = built.with_problems(store_problems(built.config))
+    if built.config is not None:
+        is_new = built.config.store_path != used_store
+        built = built.with_problems([*port_problems(built.config), *(store_problems(built.config) if is_new else ())])
     return Loaded(built, seen)
 
 

@@ -81,6 +81,15 @@ def test_a_configuration_that_is_wrong_starts_nothing(tmp_path, capfd, text, sai
     assert said in error and "failed to load the configuration" in error
 
 
+def test_a_port_that_two_models_want_is_said_at_the_start(tmp_path):
+    models = {"a": {"cmd": "x ${PORT}"}, "b": {"cmd": "x", "proxy": "http://127.0.0.1:5800"}}
+    write_config(tmp_path / "config.yaml", {"models": models, "groups": {"g": {"swap": False, "members": ["a", "b"]}}},
+                 first_port=5800)
+    built, _ = load(options("-c", str(tmp_path / "config.yaml")), BUILTINS)
+    assert built.config is not None
+    assert 'models.b.proxy: port 5800 is also the port of model "a"' in "\n".join(map(str, built.problems))
+
+
 def test_profiles_are_chosen_and_kept(make):
     program = make({"models": {"m": demo()}, "profiles": {"day": {"pins": {"x": "m"}}, "night": {"pins": {"x": "m"}}}})
     assert program._select_profile("day") and not program._select_profile("day")

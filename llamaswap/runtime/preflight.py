@@ -50,7 +50,7 @@ def _store_fault(path: str) -> Optional[str]:
 
 def machine_problems(config: Config, env: Mapping[str, str]) -> List[Problem]:
     """Warnings about programs, model files, ports and names."""
-    return [*_program_problems(config, env), *_file_problems(config), *_port_problems(config),
+    return [*_program_problems(config, env), *_file_problems(config), *port_problems(config),
             *_unreachable(config)]
 
 
@@ -74,7 +74,8 @@ def _file_problems(config: Config) -> Iterator[Problem]:
 
 # --- ports -----------------------------------------------------------------------------------------------------
 
-def _port_problems(config: Config) -> Iterator[Problem]:
+def port_problems(config: Config) -> Iterator[Problem]:
+    """Two models that get in each other's way. Not only for the check: who starts the second one should know."""
     owners: Dict[int, Model] = {}
     homes = {member: group for group in config.groups for member in group.members}
     for model in config.models.values():
