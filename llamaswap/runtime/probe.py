@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import ssl
 import struct
@@ -37,6 +38,7 @@ PAUSE_GROWTH = 0.008                                        # per second already
 FIRST_PATIENCE, LAST_PATIENCE = 1.0, 15.0                   # for one answer
 MAX_HEAD_BYTES = 64 * 1024
 MAX_BODY_BYTES = 64 * 1024
+_ORIGIN = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
 
 # linux/netlink.h, linux/sock_diag.h, net/tcp_states.h
 NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLMSG_DONE = 4, 20, 3
@@ -315,12 +317,11 @@ def _pause(elapsed: float, *, is_answered: bool) -> float:
 
 
 def _request_head(endpoint: Endpoint, check_endpoint: str) -> bytes:
-    """The path is appended to the base path of the proxy; the host of an absolute URL is ignored."""
+    """The path, with or without its slash, is appended to the base path of the proxy; the host of an absolute URL is
+    ignored."""
     place = check_endpoint.strip().partition("#")[0]
-    if "://" in place:
-        place = "/" + place.partition("://")[2].partition("/")[2]
-    path, _, query = place.partition("?")
-    target = endpoint.target(path, query)
+    path, _, query = _ORIGIN.sub("", place).partition("?")
+    target = endpoint.target(path if path.startswith("/") else "/" + path, query)
     host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
     lines = (f"GET {target} HTTP/1.1", f"Host: {host}:{endpoint.port}", "User-Agent: llamaswap", "Accept: */*", "", "")
     return "\r\n".join(lines).encode("utf-8")

@@ -131,6 +131,16 @@ def test_the_host_of_an_absolute_check_endpoint_is_ignored():
         assert server.heads[0].startswith(b"GET /health HTTP/1.1\r\n")
 
 
+@pytest.mark.parametrize("endpoint, base, target", [
+    ("health", "", b"/health"), ("health", "/v1", b"/v1/health"), ("health", "/v1/", b"/v1/health"), ("", "", b"/"),
+    ("", "/v1", b"/v1/"), ("?a=b", "", b"/?a=b"), ("http://elsewhere", "", b"/"), ("http://elsewhere?a", "", b"/?a"),
+    ("/health?of=http://x/y", "", b"/health?of=http://x/y")])
+def test_there_is_always_a_path(endpoint, base, target):
+    with Server(OK) as server:
+        assert make(server.port, endpoint, base=base).run().is_ready
+        assert server.heads[0].startswith(b"GET " + target + b" HTTP/1.1\r\n")
+
+
 def test_503_until_200_over_one_connection():
     with Server(*[LOADING] * 5, OK) as server:
         assert make(server.port).run().is_ready
