@@ -132,7 +132,7 @@ def _build_values(root: MapNode, report: Decoder) -> Config:
         cors_origins=row["corsOrigins"], trusted_proxies=_proxies(row["trustedProxies"], report),
         max_body_bytes=row["maxBodySize"] << 20,
         preload=_preload(row["hooks"]["on_startup"]["preload"], directory, report),
-        store_path=row["store"]["path"] if row["store"] else None, store_max_rows=kept["maxRows"],
+        store_path=row["store"]["path"].strip() if row["store"] else None, store_max_rows=kept["maxRows"],
         store_max_age_days=kept["maxAgeDays"], session_id=row["session_id"],
         performance=Performance(row["performance"]["disabled"], row["every"]),
         ignore_paths=row["upstream"]["ignorePaths"], models=models, aliases=aliases, router=policy.router,

@@ -23,7 +23,7 @@ _LOCAL_HOSTS = frozenset(["localhost", "127.0.0.1", "::1", "0.0.0.0"])
 
 def store_problems(config: Config) -> List[Problem]:
     """Why the activity store cannot be opened; an error, because nobody wants to lose history in silence."""
-    where, path = ("store", "path"), (config.store_path or "").strip()
+    where, path = ("store", "path"), config.store_path or ""
     fault = _store_fault(path) if path else None
     if fault is None:
         return []

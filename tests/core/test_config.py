@@ -872,7 +872,8 @@ def test_sampling_is_never_below_the_bound():
 
 @pytest.mark.parametrize("written, limits", [
     ("", (None, 1_000_000, 90)), ("store: ~", (None, 1_000_000, 90)), ("store: {path: x}", ("x", 1_000_000, 90)),
-    ("store: {path: x, maxRows: 0, maxAgeDays: 0}", ("x", 0, 0)), ("store: {path: x, maxRows: 5}", ("x", 5, 90))])
+    ("store: {path: x, maxRows: 0, maxAgeDays: 0}", ("x", 0, 0)), ("store: {path: x, maxRows: 5}", ("x", 5, 90)),
+    ('store: {path: " x\\n"}', ("x", 1_000_000, 90))])
 def test_limits_of_the_store(written, limits):
     config = load(written).config
     assert (config.store_path, config.store_max_rows, config.store_max_age_days) == limits
