@@ -131,9 +131,11 @@ def build_peer(peer_id: str, row: Row, report: Decoder) -> Peer:
         _check_proxy(row["proxy"], (*path, "proxy"), report)
     if not row["models"]:
         report.error((*path, "models"), f'peer "{peer_id}" needs at least one entry in models')
+    if any(char != "\t" and (ord(char) < 0x20 or ord(char) == 0x7F) for char in row["apiKey"].strip()):
+        report.error((*path, "apiKey"), "cannot contain line ends and other control characters: it is sent in a header")
     for index, name in enumerate(row["models"]):
         if not name.strip():
             report.warn((*path, "models", index), "a model without a name can hardly be requested")
-    return Peer(id=peer_id, proxy=row["proxy"], models=row["models"], api_key=row["apiKey"],
+    return Peer(id=peer_id, proxy=row["proxy"], models=row["models"], api_key=row["apiKey"].strip(),
                 filters=build_filters(row["filters"], (*path, "filters"), report),
                 timeouts=build_timeouts(row["timeouts"]))

@@ -265,7 +265,8 @@ class Inference:
     def _serve_peer(self, visit: Visit, site: Site, link: PeerLink, call: Call) -> None:
         if link.pool is None or link.endpoint is None:
             raise UpstreamFault(f"peer {link.peer.id} cannot be reached: {link.fault}")
-        key, request = link.peer.api_key, visit.request
+        # As the text of all header fields: its bytes, one to a character.
+        key, request = link.peer.api_key.encode("utf-8", "surrogateescape").decode("latin-1"), visit.request
         # Without keys of ours or one for the peer, what the client sends is meant for the peer.
         headers = forwarded(request.headers, request.client_ip, to_peer=True, upgrade=request.is_websocket,
                             drop=CREDENTIAL_HEADERS if key or site.keyring else (), is_read=_is_read(request, call))

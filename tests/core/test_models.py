@@ -76,5 +76,9 @@ def test_peers():
     peer = build_peer("p", row("{proxy: 'http://h', models: [b, a, b], apiKey: k}", PEER, report), report)
     assert (peer.models, peer.api_key, peer.timeouts.response_header) == (("b", "a", "b"), "k", 60)
     assert problems == []
+    block = "proxy: http://h\nmodels: [b]\napiKey: |\n  k\u00e9\n"
+    assert build_peer("p", row(block, PEER, report), report).api_key == "k\u00e9" and problems == []
     build_peer("p", row("{proxy: 'localhost:80', models: [' ']}", PEER, report), report)
     assert [problem.is_error() for problem in problems] == [False, False]
+    build_peer("p", row('{proxy: "http://h", models: [b], apiKey: "k\\nX-Evil: 1"}', PEER, report), report)
+    assert "apiKey: cannot contain line ends" in str(problems[-1]) and problems[-1].is_error()

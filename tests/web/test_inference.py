@@ -380,6 +380,15 @@ def test_a_peer_without_a_key_gets_the_clients_unless_it_is_ours(make, keys, see
     assert rig.pool.calls[0][2].get("authorization") == seen
 
 
+def test_the_key_of_a_peer_is_sent_as_it_was_written(make, monkeypatch):
+    monkeypatch.setitem(PEERS["p"], "apiKey", "k\u20ac\udcff")
+    rig = make()
+    rig.post({"model": "x"})
+    headers = rig.pool.calls[0][2]
+    assert headers["x-api-key"].encode("latin-1") == b"k\xe2\x82\xac\xff"
+    assert headers["authorization"] == "Bearer " + headers["x-api-key"]
+
+
 def test_peer_faults_name_the_peer(rig):
     rig.pool.answers.append(UpstreamFault("refused", status=504, code="upstream_timeout"))
     with pytest.raises(UpstreamFault) as failed:
