@@ -12,7 +12,18 @@ from typing import Any, Dict, List
 
 import pytest
 
-from tests.support.program import PATIENCE, Answer, Program, await_true, chat, demo, is_alive, run_program, said
+from tests.support.program import (
+    PATIENCE,
+    Answer,
+    Program,
+    await_true,
+    chat,
+    demo,
+    is_alive,
+    request,
+    run_program,
+    said,
+)
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +236,15 @@ def test_the_concurrency_limit(program):
         assert program.pid_of("spread") == program.pid_of("wide")
     await_true(lambda: program.ask("POST", "/v1/chat/completions", chat("narrow")).status == 200,
                "the slot of a client that left is free")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_one_after_the_other_is_never_too_many(program, stream):
+    with contextlib.closing(program.connect()) as one, contextlib.closing(program.connect()) as other:
+        for _ in range(100):
+            for connection in (one, other):
+                response = request(connection, "POST", "/v1/chat/completions", chat("narrow", stream=stream))
+                assert response.read() and response.status == 200
 
 
 def test_who_leaves_the_queue_is_forgotten():

@@ -114,7 +114,7 @@ def test_a_request_reaches_its_model(rig):
 
 
 def test_a_model_is_free_when_its_answer_has_been_read_and_not_when_the_client_has_read_it(rig, monkeypatch):
-    def respond(request, exchange, *, tap, extra_headers):
+    def respond(request, exchange, *, tap, extra_headers, last_word):
         assert rig.in_flight() == 1
         rig.launcher.pools["m"].on_read()
         assert rig.in_flight() == 0
