@@ -57,7 +57,9 @@ from llamaswap.web.wsgi import AdminServer
 log = logging.getLogger("llamaswap")
 
 EXIT_OK, EXIT_FAILED = 0, 1
-DRAIN_TIMEOUT = 30.0            # for requests that are being answered when the program is told to stop
+DRAIN_TIMEOUT = 30.0            # for requests that are being answered or wait when the program is told to stop
+LAST_WORD = 1.0                 # of it, to refuse those who still wait
+DRAIN_PAUSE = 0.05
 RELOAD_DRAIN_TIMEOUT = 600.0    # for those of a model that a reload has changed; then they are cut
 FALLBACK_PORT = 8080
 # A relayed chunk needs the interpreter for microseconds, but a thread that computes keeps it for the whole interval: at
@@ -344,7 +346,11 @@ class Program:
             self._watcher.close()
         spawn("hurry", self._await_second_signal)
         draining = spawn("drain", self._server.stop, DRAIN_TIMEOUT)
-        is_clean = self._registry.close(DRAIN_TIMEOUT)
+        # Who waits for a model came before the signal, so it gets its turn too; a load that no client waits for does
+        # not count. Who is still waiting at the end has to be told in time.
+        while draining.is_alive() and self._registry.is_in_use() and time.monotonic() < deadline - LAST_WORD:
+            draining.join(DRAIN_PAUSE)
+        is_clean = self._registry.close(max(0.0, deadline - time.monotonic()))
         # Answers of peers may go on until the same deadline; stop() cuts what is left and needs a moment for it.
         draining.join(max(0.0, deadline - time.monotonic()) + 3.0)
         if self._admin_server is not None:

@@ -176,6 +176,18 @@ def test_draining_has_a_deadline(make, monkeypatch):
     await_true(lambda: not is_alive(pid))
 
 
+def test_who_still_waits_at_the_end_of_the_drain_is_told(make, monkeypatch):
+    monkeypatch.setattr(module, "DRAIN_TIMEOUT", module.LAST_WORD + 0.5)
+    program = make({"models": {"a": demo("--startup-delay", "60")}})
+    body = json.dumps(chat("a")).encode()
+    with socket.create_connection(program._server.addresses[0], timeout=20) as sock:
+        sock.send(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        await_true(program._registry.is_in_use)
+        program._shut_down()
+        found = sock.recv(65536)
+    assert found.startswith(b"HTTP/1.1 503") and b'"shutting_down"' in found
+
+
 def test_a_vital_thread_that_dies_ends_the_program(make):
     program = make({"models": {}})
     program._crashed()

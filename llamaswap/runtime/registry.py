@@ -332,6 +332,11 @@ class Registry:
         with self._lock:
             return (self._scheduler.state_of(model_id) or State.STOPPED).value
 
+    def is_in_use(self) -> bool:
+        """Does any model serve somebody, or is anybody waiting for one?"""
+        with self._lock:
+            return bool(self._scheduler.in_use(None))
+
     def snapshot(self) -> List[ModelStatus]:
         with self._lock:
             return [self._with_pid_locked(status) for status in self._scheduler.statuses()]

@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Dict, Iterator
 
@@ -320,6 +321,26 @@ def test_sigterm_lets_a_stream_finish():
                 socket.create_connection(("127.0.0.1", program.port), timeout=2).close()
         assert program.wait() == 0 and not is_alive(pid)
         assert "shutdown complete" in program.log
+
+
+def test_sigterm_serves_who_waits():
+    models = {"a": demo("--prefill-delay", "1"), "b": demo("--startup-delay", "0.5")}
+    with run_program({"models": models}) as program, ThreadPoolExecutor() as pool:
+        program.pid_of("a")
+        answers = [pool.submit(program.ask, "POST", "/v1/chat/completions", chat(name)) for name in ("a", "b", "b")]
+        await_true(lambda: sum(row["in_flight"] + row["queued"] for row in
+                               program.ask("GET", "/api/models").json()["models"]) == 3)
+        program.signal(signal.SIGTERM)
+        assert [answer.result(PATIENCE).status for answer in answers] == [200] * 3
+        assert program.wait() == 0
+
+
+def test_a_load_that_no_client_waits_for_does_not_delay_the_end():
+    config = {"models": {"a": demo("--startup-delay", "60")}, "hooks": {"on_startup": {"preload": ["a"]}}}
+    with run_program(config) as program:
+        await_true(lambda: program.running() == {"a": "starting"})
+        program.signal(signal.SIGTERM)
+        assert program.wait(20) == 0
 
 
 def test_a_second_signal_does_not_wait():
