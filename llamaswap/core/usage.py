@@ -223,8 +223,10 @@ def _event_roots(head: bytes, tail: bytes) -> List[Json]:
     if not last:
         last = _roots(text[-FAR_BYTES:])
     if not last:
-        # One event longer than all we have: the Responses API repeats the whole answer in its last one.
-        cut = _suffix_root(text[-FAR_BYTES:].rstrip(), b'{"response":{')
+        # One event longer than all we have: its last one repeats the whole answer in the Responses API, and the whole
+        # prompt in llama.cpp's /completion. Its end is what comes before the first line end; others may follow.
+        rest = text[-FAR_BYTES:].partition(b"\n")[0].rstrip()
+        cut = _suffix_root(rest, b"{") or _suffix_root(rest, b'{"response":{')
         last = [cut] if cut else []
     return _roots(head[:NEAR_BYTES])[:MAX_EVENTS] + last
 

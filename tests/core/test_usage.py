@@ -225,6 +225,22 @@ def test_responses_stream_ends_with_the_whole_answer(size):
     assert usage_of(body, EVENTS) == Usage(10, 4, 7)
 
 
+@pytest.mark.parametrize("size", [10, 7_000, 30_000, 90_000, 300_000])
+@pytest.mark.parametrize("rest", [b"", b"data: [DONE]\n\n", b": beat\n\n\n"])
+def test_the_last_event_repeats_the_prompt(size, rest):
+    last = {"content": "", "stop": True, "prompt": 'say {"usage": {"prompt_tokens": 9}} ' * (size // 36),
+            "generation_settings": {"metrics": {}}, "timings": TIMINGS}
+    body = events(*[{"content": "x", "stop": False}] * 20, last) + rest
+    found = Usage(44, 3, 88, 10, 7, 500.5, 98.5, 100.5)
+    assert usage_of(body, EVENTS, path="/completion") == found
+    assert usage_of(gzip.compress(body), EVENTS, path="/completion", encoding="gzip") == found
+
+
+def test_a_long_last_event_may_be_followed_by_a_mark():
+    last = {"type": "response.completed", "response": {"output": "x" * 90_000, "usage": {"input_tokens": 10}}}
+    assert usage_of(events({"d": "x"}, last) + b"event: done\r\ndata: [DONE]\r\n\r\n", EVENTS) == Usage(10)
+
+
 def test_events_that_are_none_are_passed_over():
     body = events(b'{"usage": {', {"usage": OPENAI}, b'["usage"]', b'{"usage": {"prompt_tokens": }}') + b": beat\n\n"
     assert usage_of(body, EVENTS) == Usage(44, 3, 88)
