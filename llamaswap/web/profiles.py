@@ -13,6 +13,7 @@ from llamaswap.web.sites import Site
 log = logging.getLogger(__name__)
 
 MAX_REQUEST_BYTES = 64 * 1024
+_SPACE = " \t\r\n"
 
 
 class Profiles:
@@ -40,9 +41,10 @@ class Profiles:
 
 
 def _wanted(body: bytes) -> Optional[str]:
+    """What follows the first JSON value does not count."""
     try:
-        value: Any = json.loads(body)
-    except ValueError:
+        value: Any = json.JSONDecoder().raw_decode(body.decode(json.detect_encoding(body)).lstrip(_SPACE))[0]
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise ClientFault("invalid profile request")

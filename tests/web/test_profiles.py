@@ -44,8 +44,16 @@ def test_select(profiles, site, caplog):
     assert caplog.records[0].fields == {"request_id": "id-1"}
 
 
+@pytest.mark.parametrize("body", [b'{"name": "b"}\n{"name": "a"}', b' \r\n\t{"name": "b"} and so on',
+                                  b'\xef\xbb\xbf{"name": "b"}'])
+def test_only_the_first_value_counts(profiles, body):
+    assert select(profiles, body) == {"active": "b"}
+
+
 @pytest.mark.parametrize("body, status, message", [
     (b"", 400, "invalid profile request"), (b"[1]", 400, "invalid profile request"),
+    (b'{"name": "b"', 400, "invalid profile request"), (b'{"name": "\xff"}', 400, "invalid profile request"),
+    (b"[" * 60_000, 400, "invalid profile request"), (b'{"name":' * 8_000, 400, "invalid profile request"),
     ({"Name": "a"}, 400, "profile name is required"), ({"name": 7}, 400, "profile name must be a string or null"),
     ({"name": "c"}, 404, 'profile "c" not found'),
 ])
