@@ -1,14 +1,14 @@
 """The control plane as a WSGI application, and waitress serving it on the admin address.
 
 No handler knows which server called it: this module turns a WSGI environment into the same Request, and the Response
-back. Waitress gives every answer a thread until it ends, so the streams that browsers keep open need their share.
+back. Every answer has a thread until it ends, streams too.
 """
 from __future__ import annotations
 
 import logging
 import time
 from http import HTTPStatus
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 from urllib.parse import quote
 
 import waitress.channel
@@ -19,15 +19,15 @@ import waitress.wasyncore
 from llamaswap.core.faults import ClientFault, Fault
 from llamaswap.core.headers import Headers
 from llamaswap.core.messages import Request, Response, about
-from llamaswap.runtime.threads import spawn
+from llamaswap.runtime.threads import Crew, spawn
 from llamaswap.web.errors import fault_response
 
 log = logging.getLogger(__name__)
 
-THREADS = 32
 CONNECTION_LIMIT = 256
 CHUNK_BYTES = 64 * 1024
 MAX_BODY_BYTES = 1 << 20
+LOOK_PAUSE = 0.02            # between two looks whether the last answer is out
 
 Handle = Callable[[Request], Optional[Response]]
 OnDone = Callable[[Request, int, int, float], None]
@@ -50,9 +50,13 @@ def application(handle: Handle, on_done: Optional[OnDone] = None) -> Application
         pieces = _Pieces(request, [] if request.method == "HEAD" else body, response.on_close)
         if on_done is not None:
             pieces.on_end = lambda: on_done(request, response.status, pieces.sent_bytes, time.monotonic() - begun)
-        write = start_response(f"{response.status} {_reason(response.status)}", headers)
-        if not isinstance(response.body, bytes):
-            write(b"")      # the head at once: the first piece of a stream may be long in coming
+        try:
+            write = start_response(f"{response.status} {_reason(response.status)}", headers)
+            if not isinstance(response.body, bytes):
+                write(b"")      # the head at once: the first piece of a stream may be long in coming
+        except BaseException:
+            pieces.close()      # the client has left already, and nobody else would
+            raise
         return pieces
 
     return app
@@ -153,6 +157,37 @@ def _reason(status: int) -> str:
         return "Unknown"
 
 
+# --- waitress ----------------------------------------------------------------------------------------------------
+
+
+class _Dispatcher:
+    """Gives every answer a thread, in the place of waitress's own, which has a fixed number of them: as many streams
+    would leave nobody for the other requests."""
+
+    def __init__(self) -> None:
+        self._crew = Crew("admin")
+        self._running: Set[object] = set()      # adding and taking away is atomic
+
+    def add_task(self, task: Any) -> None:
+        # A connection adds itself again before it is done with the answer before.
+        turn = object()
+        self._running.add(turn)
+        self._crew.start(lambda: self._serve(task, turn))
+
+    def _serve(self, task: Any, turn: object) -> None:
+        try:
+            task.service()
+        finally:
+            self._running.discard(turn)
+
+    def shutdown(self, cancel_pending: bool = True, timeout: float = 5.0) -> None:
+        """Wait for the answers under way."""
+        self._crew.close()
+        deadline = time.monotonic() + timeout
+        while self._running and time.monotonic() < deadline:
+            time.sleep(LOOK_PAUSE)
+
+
 class AdminServer:
     """Waitress on its own address, in its own thread."""
 
@@ -165,9 +200,9 @@ class AdminServer:
         try:
             # Proxy headers are left in: they decide nothing but which Origin may be ours (see web/auth.py).
             self._server = waitress.server.create_server(
-                application(handle, on_done), map=self._map, listen=f"{host}:{port}", threads=THREADS, ident=None,
-                connection_limit=CONNECTION_LIMIT, max_request_body_size=MAX_BODY_BYTES, asyncore_use_poll=True,
-                channel_request_lookahead=1, clear_untrusted_proxy_headers=False)
+                application(handle, on_done), map=self._map, listen=f"{host}:{port}", _dispatcher=_Dispatcher(),
+                ident=None, connection_limit=CONNECTION_LIMIT, max_request_body_size=MAX_BODY_BYTES,
+                asyncore_use_poll=True, channel_request_lookahead=1, clear_untrusted_proxy_headers=False)
         except OSError:
             self._close()      # of two addresses the first may have been free
             raise

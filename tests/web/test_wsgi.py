@@ -112,6 +112,20 @@ def test_the_end_is_reported():
     assert (path, status, sent_bytes) == ("/x", 200, 7) and 0 <= seconds < 20
 
 
+def test_a_client_that_left_before_its_stream_began():
+    class Left(Exception):
+        pass
+
+    def write(data):
+        raise Left
+    ended, environ = [], {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "wsgi.input": io.BytesIO()}
+    app = application(lambda request: Response(200, [], iter([b"x"]), on_close=lambda: ended.append("closed")),
+                      lambda *rest: ended.append("done"))
+    with pytest.raises(Left):
+        app(environ, lambda status, headers: write)
+    assert ended == ["closed", "done"]
+
+
 def test_what_relays_cannot_be_served_here():
     with pytest.raises(AssertionError, match="relays"):
         call(lambda request: None)
@@ -191,7 +205,7 @@ def test_a_stream_that_breaks_off_is_cut_and_said_in_one_line(server, caplog):
 
 def test_many_streams_leave_room_for_others(server):
     RELEASED.clear()
-    streams = [http.client.HTTPConnection(*server.addresses[0], timeout=20) for _ in range(8)]
+    streams = [http.client.HTTPConnection(*server.addresses[0], timeout=20) for _ in range(60)]
     try:
         for stream in streams:
             stream.request("GET", "/stream")
