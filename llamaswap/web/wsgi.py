@@ -12,7 +12,9 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Set,
 from urllib.parse import quote
 
 import waitress.channel
+import waitress.parser
 import waitress.server
+import waitress.task
 import waitress.trigger
 import waitress.wasyncore
 
@@ -28,6 +30,7 @@ CONNECTION_LIMIT = 256
 CHUNK_BYTES = 64 * 1024
 MAX_BODY_BYTES = 1 << 20
 LOOK_PAUSE = 0.02            # between two looks whether the last answer is out
+_CODES = {413: "body_too_large", 431: "headers_too_large"}
 
 Handle = Callable[[Request], Optional[Response]]
 OnDone = Callable[[Request, int, int, float], None]
@@ -188,6 +191,34 @@ class _Dispatcher:
             time.sleep(LOOK_PAUSE)
 
 
+class _Parser(waitress.parser.HTTPRequestParser):  # type: ignore[misc]
+    def parse_header(self, header_plus: bytes) -> None:
+        try:
+            super().parse_header(header_plus)
+        except ValueError:
+            # An address or a number that Python cannot read. Waitress would let the connection go without an answer.
+            raise waitress.parser.ParsingError("malformed request line or Content-Length") from None
+
+
+class _ErrorTask(waitress.task.ErrorTask):  # type: ignore[misc]
+    """The answer to what never became a request."""
+
+    def execute(self) -> None:
+        error = self.request.error
+        kind = ClientFault if error.code < 500 else Fault
+        told = fault_response(None, kind(error.body, status=error.code, code=_CODES.get(error.code)))
+        self.status = f"{told.status} {error.reason}"
+        self.response_headers.extend(told.headers)
+        self.set_close_on_finish()
+        self.content_length = len(told.body)
+        self.write(told.body)
+
+
+class _Channel(waitress.channel.HTTPChannel):  # type: ignore[misc]
+    parser_class = _Parser
+    error_task_class = _ErrorTask
+
+
 class AdminServer:
     """Waitress on its own address, in its own thread."""
 
@@ -195,6 +226,7 @@ class AdminServer:
                  on_done: Optional[OnDone] = None) -> None:
         """Binds at once; OSError when the address is taken."""
         self._on_crash = on_crash
+        self._is_told = False      # whether the loop was told to end
         self._map: Dict[int, Any] = {}      # waitress's own: every socket of the server, by descriptor
         host = f"[{host}]" if ":" in host else host or "*"
         try:
@@ -206,6 +238,8 @@ class AdminServer:
         except OSError:
             self._close()      # of two addresses the first may have been free
             raise
+        for each in self._map.values():
+            each.channel_class = _Channel      # of the listeners; the trigger has no use for it
         self._thread: Any = None      # as spawn() returns it
 
     @property
@@ -225,8 +259,15 @@ class AdminServer:
             return
         # Its loop polls these very descriptors, so its own thread closes them; with none left it ends.
         next(each for each in list(self._map.values()) if isinstance(each, waitress.trigger.trigger)
-             ).pull_trigger(self._close)
+             ).pull_trigger(self._close_soon)
+        self._is_told = True
         self._thread.join(timeout)
+
+    def _close_soon(self) -> None:
+        # Another pull may have called us while ours has yet to write to its pipe, which we are about to close.
+        while not self._is_told:
+            time.sleep(0.001)
+        self._close()
 
     def _close(self) -> None:
         waitress.wasyncore.close_all(self._map)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import json
 import socket
 import threading
 from contextlib import closing
@@ -217,6 +218,26 @@ def test_many_streams_leave_room_for_others(server):
         RELEASED.set()
         for stream in streams:
             stream.close()
+
+
+@pytest.mark.parametrize("sent, status, code", [
+    (b"\x16\x03\x01\r\n\r\n", 400, "bad_request"),
+    (b"GET / HTTP/1.1\r\nno header\r\n\r\n", 400, "bad_request"),
+    (b"GET http://[::1/ HTTP/1.1\r\nHost: x\r\n\r\n", 400, "bad_request"),
+    (b"PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nxx\r\n", 400, "bad_request"),
+    (b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n", 413, "body_too_large"),
+    (b"GET / HTTP/1.1\r\nHost: " + b"x" * 300_000 + b"\r\n\r\n", 431, "headers_too_large"),
+    (b"PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 501, "internal_error"),
+])
+def test_what_waitress_refuses_is_said_in_our_words(server, caplog, sent, status, code):
+    with socket.create_connection(server.addresses[0], timeout=20) as connection:
+        connection.sendall(sent)
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        error = json.loads(response.read())["error"]
+    assert (response.status, error["code"]) == (status, code) and error["message"]
+    assert response.getheader("Content-Type") == "application/json" and response.getheader("Connection") == "close"
+    assert not [each for each in caplog.records if each.levelname == "ERROR"]
 
 
 def test_a_taken_address_is_an_error_at_once():
