@@ -107,9 +107,7 @@ class App:
     # --- finding the route
 
     def _dispatch(self, request: Request) -> Optional[Response]:
-        path = request.path
-        if "//" in path and not path.startswith(_RAW):
-            path = _SLASHES.sub("/", path)     # a base URL that ends in a slash, and a path that begins with one
+        path = _joined(request.path)
         model_route = find_route(request.method, path)
         if model_route is not None:
             return self._admit(request, self._model_route, model_route.forward)
@@ -122,8 +120,9 @@ class App:
         return self._admit(request, route, rest)
 
     def _dispatch_admin(self, request: Request) -> Optional[Response]:
-        route, rest = self._find(request.path)
-        if not (route.is_management or request.path in self._shared):
+        path = _joined(request.path)
+        route, rest = self._find(path)
+        if not (route.is_management or path in self._shared):
             raise _not_found(request)
         if request.method == "OPTIONS":
             return Response(204)
@@ -250,6 +249,11 @@ def _is_local(request: Request) -> bool:
     """Asked of the connection: what a proxy, or a page, says about the client does not count here."""
     address = str(request.connection.client_ip)
     return address.startswith("127.") or address == "::1"
+
+
+def _joined(path: str) -> str:
+    """A base URL may end in a slash, and the path after it begin with one."""
+    return _SLASHES.sub("/", path) if "//" in path and not path.startswith(_RAW) else path
 
 
 def _decoded(path: str) -> str:

@@ -231,12 +231,12 @@ def test_our_own_ids_differ():
 
 def test_with_an_admin_listener_management_is_there_and_only_there():
     app = make(has_admin_listener=True)
-    for path in ("/running", "/logs", "/ui/", "/", "/api/version", "/upstream"):
+    for path in ("/running", "/logs", "/ui/", "/", "/api/version", "/upstream", "//api//version"):
         with pytest.raises(ClientFault) as gone:
             app.handle(asked("GET", path))
         assert gone.value.status == 404
         assert app.handle_admin(asked("GET", path)).status == 200
-    for path in ("/v1/models", "/models", "/health"):
+    for path in ("/v1/models", "/models", "/health", "//v1//models"):
         assert app.handle(asked("GET", path)).status == app.handle_admin(asked("GET", path)).status == 200
     for method, path in (("POST", "/v1/chat/completions"), ("GET", "/upstream/m/"), ("GET", "/comfyui"),
                          ("GET", "/v1/models/m"), ("GET", "/nothing"), ("OPTIONS", "/v1/chat/completions")):
