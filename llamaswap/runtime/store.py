@@ -340,10 +340,11 @@ class Store:
             speeds = db.execute(f"SELECT prompt_per_second, tokens_per_second FROM requests {where} "
                                 "AND (prompt_per_second > 0 OR tokens_per_second > 0) ORDER BY id DESC LIMIT ?",
                                 [*values, MAX_SPEEDS]).fetchall()
-            return {"total_requests": totals[0], "total_input_tokens": int(totals[1]),
-                    "total_output_tokens": int(totals[2]), "total_cache_tokens": int(totals[3]),
-                    "prompt_histogram": histogram(speed for speed, _ in speeds if speed),
-                    "gen_histogram": histogram(speed for _, speed in speeds if speed)}
+            sums = [int(total) if math.isfinite(total) else MOST for total in totals[1:]]
+            return {"total_requests": totals[0], "total_input_tokens": sums[0], "total_output_tokens": sums[1],
+                    "total_cache_tokens": sums[2],
+                    "prompt_histogram": histogram(speed for speed, _ in speeds if isinstance(speed, float)),
+                    "gen_histogram": histogram(speed for _, speed in speeds if isinstance(speed, float))}
         return self._ask(find, {"total_requests": 0, "total_input_tokens": 0, "total_output_tokens": 0,
                                 "total_cache_tokens": 0, "prompt_histogram": None, "gen_histogram": None})
 

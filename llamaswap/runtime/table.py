@@ -25,6 +25,10 @@ _TYPES: Dict[str, str] = {
     **dict.fromkeys(("status", "queue_ms", "load_ms", "ttft_ms", "duration_ms", "req_bytes", "resp_bytes",
                      "input_tokens", "cached_tokens", "output_tokens", "drafted_tokens", "accepted_tokens"), "INTEGER"),
 }
+_KINDS = tuple({"INTEGER PRIMARY KEY": int, "INTEGER": int, "REAL": float}.get(_TYPES.get(name, ""), str)
+               for name in Row._fields)
+_UNKNOWABLE = frozenset(("ttft_ms", "input_tokens", "cached_tokens", "output_tokens", "drafted_tokens",
+                         "accepted_tokens", "prompt_per_second", "tokens_per_second"))
 _SCHEMA = (
     "CREATE TABLE requests (" + ", ".join(f"{name} {_TYPES.get(name, 'TEXT')}" for name in Row._fields) + ")",
     "CREATE INDEX requests_at ON requests (at_epoch)",
@@ -143,9 +147,25 @@ def read_rows(db: sqlite3.Connection, rest: str, values: Sequence[Any]) -> List[
 
 
 def _row(found: Tuple[Any, ...]) -> Row:
+    if not _is_sound(tuple(map(type, found))) or math.inf in found or -math.inf in found:
+        found = tuple(map(_repaired, Row._fields, _KINDS, found))
     row = Row._make(found)
-    return row._replace(at_epoch=row.at_epoch or 0.0, is_stream=bool(row.is_stream), is_measured=bool(row.is_measured),
-                        metadata=_metadata(found[-1]))
+    return row._replace(is_stream=bool(row.is_stream), is_measured=bool(row.is_measured), metadata=_metadata(found[-1]))
+
+
+@lru_cache(maxsize=1024)
+def _is_sound(types: Tuple[type, ...]) -> bool:
+    """SQLite keeps to no types, and one row that somebody else has written must not cost a page of them."""
+    return all(found is kind or found is type(None) and name in _UNKNOWABLE
+               for name, kind, found in zip(Row._fields, _KINDS, types))
+
+
+def _repaired(name: str, kind: type, value: Any) -> Any:
+    if kind is str:
+        return value.decode("utf-8", "replace") if isinstance(value, bytes) else "" if value is None else str(value)
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None if name in _UNKNOWABLE else kind()
+    return kind(value)
 
 
 def _text(data: bytes) -> str:

@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import time
+from contextlib import closing
 
 import pytest
 
@@ -115,6 +116,17 @@ def test_stats(opened):
     assert found["prompt_histogram"]["bins"] == [1] and found["gen_histogram"]["bins"] == [2]
     store.add([row(4, input_tokens=2 ** 62), row(5, input_tokens=2 ** 62), row(6, input_tokens=2 ** 62)])
     assert store.stats(Query())["total_input_tokens"] > 2 ** 63
+
+
+@pytest.mark.parametrize("junk", ["'word'", "9e999", "-9e999", "x'ff'", "NULL"])
+def test_stats_of_a_file_with_junk(opened, path, junk):
+    fill(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute(f"UPDATE requests SET input_tokens = {junk}, prompt_per_second = {junk}, tokens_per_second = {junk} "
+                   "WHERE id = 1")
+    store = opened(path)
+    found = store.stats(Query())
+    assert found["total_requests"] == 2 and found["gen_histogram"]["bins"] == [1] and store.state == "file"
 
 
 # --- bounds

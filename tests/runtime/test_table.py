@@ -1,6 +1,7 @@
 """Each filter finds the rows it names; a file of somebody else's is taken over or left alone."""
 from __future__ import annotations
 
+import json
 import math
 import sqlite3
 
@@ -8,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llamaswap.core.activity import OUTCOMES, SORTS, Query, parse_query
+from llamaswap.core.activity import (
+    OUTCOMES,
+    SORTS,
+    Query,
+    Row,
+    csv_lines,
+    jsonl_lines,
+    markdown_lines,
+    parse_query,
+    row_json,
+)
 from llamaswap.core.faults import ClientFault
 from llamaswap.runtime.table import (
     MOST,
@@ -135,6 +146,22 @@ def test_junk_in_the_file_is_read_somehow(db):
     db.execute("UPDATE requests SET metadata = '{\"a\": 5}' WHERE id = 2")
     first, second = read_rows(db, "ORDER BY id", [])
     assert (first.model, first.at_epoch, first.metadata) == ("\ufffdA", 0.0, {}) and second.metadata == {"a": "5"}
+
+
+@pytest.mark.parametrize("junk", ["'word'", "x'ff41'", "9e999", "-9e999", "NULL", "1.5", "9223372036854775807", "''"])
+def test_one_row_of_junk_costs_no_page_of_them(db, junk):
+    filled(db, row(1), row(2), row(3))
+    columns = [name for name in Row._fields if name != "id"]
+    db.execute(f"UPDATE requests SET {', '.join(f'{name} = {junk}' for name in columns)} WHERE id = 2")
+    rows = read_rows(db, "ORDER BY id", [])
+    assert [rows[0], rows[2]] == [row(1), row(3)]
+    for name in ("model", "error", "client"):
+        assert isinstance(getattr(rows[1], name), str)
+    for name in ("status", "duration_ms", "resp_bytes", "input_tokens", "ttft_ms"):
+        assert isinstance(getattr(rows[1], name), (int, type(None)))
+    text = [*csv_lines(rows), *markdown_lines(rows), *jsonl_lines(rows, lambda number: False)]
+    assert len(text) == 3 * 3 + 2
+    json.dumps([row_json(each, False) for each in rows], allow_nan=False)
 
 
 # --- whose file it is
