@@ -175,7 +175,8 @@ def capture_of(visit: Visit, shown: Collection[str]) -> Capture:
     if got is not None and visit.collector.is_whole:
         total = len(got)
     fields = _shown_fields(request.headers, shown)
-    return Capture(visit.path, fields, sent, len(body or b""), _answer_fields(headers), got, total)
+    came = max(visit.req_bytes, len(body or b""))
+    return Capture(visit.path, fields, sent, came, _answer_fields(headers), got, total)
 
 
 def _shown_fields(headers: Headers, shown: Collection[str]) -> Fields:

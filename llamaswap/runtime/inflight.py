@@ -9,11 +9,11 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from typing import Any, Callable, ContextManager, Dict, List, Mapping, Optional, Sequence, TypeVar
+from typing import Any, Callable, ContextManager, Dict, Iterator, List, Mapping, Optional, Sequence, TypeVar
 
 from llamaswap.core.activity import BROKEN, CANCELLED, CLIENT_GONE, ERROR, OK
 from llamaswap.core.faults import Fault, Refused, UpstreamFault, cancelled
-from llamaswap.core.messages import Request
+from llamaswap.core.messages import BodyReader, Request
 from llamaswap.core.usage import Collector
 from llamaswap.runtime.threads import spawn
 
@@ -22,7 +22,7 @@ Live = Dict[str, Any]
 
 TICK = 0.25                  # how often those who watch are told of changes
 FEW = 32                     # so many visits may keep whole answers for a capture; more keep head and tail
-CAPTURED_BYTES = 1 << 20     # of an answer
+CAPTURED_BYTES = 1 << 20     # of an answer, and of a body that is passed on as it comes
 CLIENT_GONE_STATUS = 499
 _NOTHING: Mapping[str, str] = {}
 
@@ -33,7 +33,9 @@ class Visit:
     # Most visits never change these; as attributes of the class they cost nothing to set up.
     model = requested = ""
     is_stream = is_cancelled = False
-    body: Optional[bytes] = None             # as it was sent on; None when it was not kept
+    body: Optional[bytes] = None             # as it was sent on, or the beginning of it; None when it was not kept
+    req_bytes = 0                            # of a body that was passed on as it came
+    kept_bytes = 0                           # of such a body, for a capture
     lease: Any = None                        # the one that was taken last
     exchange: Any = None
     fault: Optional[Fault] = None
@@ -80,6 +82,10 @@ class Visit:
         if self.is_cancelled:
             self.lease.cancel(cancelled())
         return self.lease
+
+    def passing(self, body: BodyReader) -> BodyReader:
+        """The request's own body, to be passed on as it comes."""
+        return body if body.length == 0 else _Passing(self, body)
 
     def tap(self, piece: bytes) -> None:
         """A piece of the answer has been sent."""
@@ -197,6 +203,34 @@ class Visit:
         }
 
 
+class _Passing:
+    """A body on its way through: counted, and its beginning kept."""
+
+    def __init__(self, visit: Visit, body: BodyReader) -> None:
+        self._visit = visit
+        self._body = body
+
+    @property
+    def length(self) -> Optional[int]:
+        return self._body.length
+
+    def read_all(self, max_bytes: int) -> bytes:
+        return self._body.read_all(max_bytes)
+
+    def chunks(self) -> Iterator[bytes]:
+        visit, kept = self._visit, bytearray()
+        try:
+            for piece in self._body.chunks():
+                visit.req_bytes += len(piece)
+                if len(kept) < visit.kept_bytes:
+                    kept += piece[:visit.kept_bytes - len(kept)]
+                yield piece
+        finally:
+            # Also when the model server has answered before it had read all of it.
+            if visit.kept_bytes:
+                visit.body = bytes(kept)
+
+
 class Inflight:
     """`record` gets every visit that has ended; it must not block. `publish` gets live entries that changed, at most
     every TICK for each, on the thread `inflight`, and only while `is_watched()`."""
@@ -235,6 +269,8 @@ class Inflight:
         keeps_all = len(visits) < FEW and self._is_capturing()
         collector = Collector(max_head=CAPTURED_BYTES) if keeps_all else Collector()
         visit = Visit(self, next(self._numbers), request, path, collector)
+        if keeps_all:
+            visit.kept_bytes = CAPTURED_BYTES
         visits[visit.id] = visit
         if not self._news.is_set() and self._is_watched():
             self._news.set()

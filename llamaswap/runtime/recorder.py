@@ -99,6 +99,7 @@ class Recorder:
         if visit.body is not None:
             self._waiting_bytes += len(visit.body)
             if self._waiting_bytes > MOST_WAITING_BYTES:
+                visit.req_bytes = max(visit.req_bytes, len(visit.body))
                 visit.body = None
         self._visits.append(visit)
         if not self._news.is_set():
@@ -211,7 +212,7 @@ def row_of(visit: Visit, session: str) -> Row:
         request_id=request.id, is_stream=visit.is_stream, queue_ms=round(visit.queue_seconds * 1000),
         load_ms=round(visit.load_seconds * 1000),
         ttft_ms=round((visit.first_at - visit.at) * 1000) if visit.first_at else None,
-        duration_ms=max(wall_ms, round(usage.engine_ms or 0)), req_bytes=len(visit.body or b""),
+        duration_ms=max(wall_ms, round(usage.engine_ms or 0)), req_bytes=max(visit.req_bytes, len(visit.body or b"")),
         resp_bytes=visit.sent_bytes, input_tokens=usage.input_tokens, cached_tokens=usage.cached_tokens,
         output_tokens=usage.output_tokens, drafted_tokens=usage.drafted_tokens, accepted_tokens=usage.accepted_tokens,
         prompt_per_second=usage.prompt_per_second, tokens_per_second=usage.tokens_per_second, is_measured=is_measured,

@@ -314,7 +314,7 @@ def _converse(visit: Visit, pool: UpstreamPool, endpoint: Endpoint, call: Call, 
     opened.on_read = visit.let_go
     visit.body = call.body
     exchange = opened.begin(request.method, endpoint.target(call.path, call.query), headers,
-                            request.body if call.body is None else call.body)
+                            visit.passing(request.body) if call.body is None else call.body)
     visit.begin_answer(exchange)
     return exchange
 

@@ -91,6 +91,18 @@ def test_a_request_leaves_a_row_and_a_capture(door):
     assert found["req_headers"]["Authorization"] == "[REDACTED]" and "secret" not in json.dumps(found)
 
 
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_a_request_below_upstream_leaves_its_body_too(door, is_chunked):
+    sent, session = json.dumps(chat("fast", "remember me")).encode(), f"below-{is_chunked}"
+    answer = door.program.ask("POST", "/upstream/fast/v1/chat/completions",
+                              iter([sent[:7], sent[7:]]) if is_chunked else sent,
+                              {"Content-Type": "application/json", "X-Session-ID": session})
+    assert answer.status == 200
+    row = await_true(lambda: door.json(f"/api/metrics/activity?session={session}")["data"])[0]
+    assert (row["model"], row["req_path"], row["req_bytes"]) == ("fast", "/v1/chat/completions", len(sent))
+    assert base64.b64decode(door.json(f"/api/captures/{row['id']}")["req_body"]) == sent
+
+
 def test_exports(door):
     said(door.program.ask("POST", "/v1/chat/completions", chat("fast"), {"X-Session-ID": "=1+1"}))
     await_true(lambda: door.json("/api/metrics/activity?session=" + quote("=1+1"))["data"])

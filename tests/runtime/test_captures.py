@@ -56,6 +56,13 @@ def test_empty_and_missing_bodies_survive_compression():
     assert captures.get(3) is None and 3 not in captures and 2 in captures
 
 
+def test_a_long_body_that_was_passed_on_shows_its_beginning():
+    visit = visit_of(1, sent=b"beginning")
+    visit.req_bytes = 5000
+    found = captures_of(visit).get(1)
+    assert body(found, "req_body") == b"beginning" and found["req_bytes"] == 5000 and found["req_truncated"]
+
+
 def test_the_oldest_make_room():
     captures = captures_of(*(visit_of(number, got=bytes(1000)) for number in range(1, 101)), max_bytes=40_000)
     assert captures.held_bytes <= 40_000 and 100 in captures and 1 not in captures

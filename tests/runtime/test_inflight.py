@@ -188,6 +188,43 @@ def test_what_the_answer_shows_of_itself():
     assert tunnel.live()["ttft_ms"] >= 0
 
 
+class PassedOn:
+    def __init__(self, *pieces):
+        self.pieces = pieces
+        self.length = len(b"".join(pieces))
+
+    def read_all(self, max_bytes):
+        return b"".join(self.pieces)
+
+    def chunks(self):
+        yield from self.pieces
+
+
+def test_a_body_that_is_passed_on_is_counted_and_its_beginning_kept():
+    visit, body = open_one(make()), PassedOn(b"one", b"two", b"three")
+    passing = visit.passing(body)
+    assert passing.length == 11 and passing.read_all(100) == b"onetwothree"
+    assert list(passing.chunks()) == [b"one", b"two", b"three"]
+    assert (visit.req_bytes, visit.body) == (11, None)
+    visit = open_one(make())
+    visit.kept_bytes = 5
+    assert b"".join(visit.passing(body).chunks()) == b"onetwothree" and (visit.req_bytes, visit.body) == (11, b"onetw")
+
+
+def test_a_body_whose_model_server_answers_early():
+    visit = open_one(make())
+    visit.kept_bytes = 5
+    chunks = visit.passing(PassedOn(b"one", b"two")).chunks()
+    next(chunks)
+    chunks.close()
+    assert (visit.req_bytes, visit.body) == (3, b"one")
+
+
+def test_no_body_is_passed_on_as_it_is():
+    body = PassedOn()
+    assert open_one(make()).passing(body) is body
+
+
 def test_sessions():
     inflight = make(session=("X-A", "X-B"))
     assert open_one(inflight, **{"x-b": "2"}).live()["session"] == "2"

@@ -159,6 +159,7 @@ def test_bodies_that_wait_are_bounded(rig, monkeypatch):
     free.set()
     assert len(rig.rows()) == 3
     assert [rig.captures.get(number)["req_body"] is not None for number in (1, 2, 3)] == [True, True, False]
+    assert [each.req_bytes for each in rig.rows()] == [400] * 3
 
 
 def test_one_request_that_cannot_be_recorded_does_not_stop_the_others(rig, caplog):
