@@ -151,7 +151,7 @@ class Guardian:
         running = proctree.await_all([command for command in commands if command], began_at + proctree.GUARD_HEAD_START)
         leftovers = proctree.find_leftovers() + record.find_processes()
         for row in leftovers:
-            log.warning("ending pid %d, left over from an earlier run: %s", row.pid, proctree.command_of(row.pid))
+            log.warning("ending %s, left over from an earlier run", proctree.described(row.pid))
         deadline = time.monotonic() + REAP_PATIENCE
         alive = leftovers
         while alive and time.monotonic() < deadline:

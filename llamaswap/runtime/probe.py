@@ -202,7 +202,7 @@ class Port:
         return proctree.holder_of(inodes) if inodes else None
 
     def taken_fault(self, holder: Optional[proctree.Process]) -> str:
-        who = f"pid {holder.pid} ({proctree.command_of(holder.pid)})" if holder else "a process of somebody else"
+        who = proctree.described(holder.pid) if holder else "a process of somebody else"
         return f"port {self.number} is already in use by {who}"
 
     def stranger_fault(self, leader: int, start: int, tree: str) -> str:

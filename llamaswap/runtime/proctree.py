@@ -78,14 +78,13 @@ def start_of(pid: int) -> int:
     return row.start if row else 0
 
 
-def command_of(pid: int) -> str:
-    """The command line for people, cut to a readable length; empty when not ours to see."""
+def described(pid: int) -> str:
+    """For people, clients among them: so not its command line, where programs are given their keys."""
     try:
-        words = read(f"/proc/{pid}/cmdline").rstrip(b"\0").replace(b"\0", b" ")
+        name = " ".join(read(f"/proc/{pid}/comm").decode("utf-8", "replace").split())
     except OSError:
-        return ""
-    text = words.decode("utf-8", "replace")
-    return text if len(text) <= 120 else text[:117] + "..."
+        name = ""
+    return f"pid {pid} ({name})" if name else f"pid {pid}"
 
 
 # --- markers ---

@@ -403,6 +403,7 @@ def test_a_port_in_use_is_named_and_nothing_is_started(start, reports, stranger)
     running = start(model)
     why = reports.wait("failed")[2]
     assert f"port {port_of(model)} is already in use by pid {other.pid}" in why
+    assert "-c" not in why.split()      # its command line is nobody's business: clients read this
     assert time.monotonic() - began_at < 5
     reports.wait("exit")
     assert running.pid is None and other.poll() is None and reports.kinds() == ["failed", "exit"]

@@ -42,7 +42,8 @@ def started(*argv: str, tree: Optional[str] = TREE) -> Iterator[subprocess.Popen
 
 
 def commands(rows: List[proctree.Process]) -> Dict[str, int]:
-    return {proctree.command_of(row.pid): row.pid for row in rows}
+    return {proctree.read(f"/proc/{row.pid}/cmdline").rstrip(b"\0").replace(b"\0", b" ").decode(): row.pid
+            for row in rows}
 
 
 def test_a_process_is_read_whatever_its_name():
@@ -61,7 +62,12 @@ def test_the_table_has_us_and_not_the_dead():
     table = proctree.read_table()
     assert os.getpid() in table and process.pid not in table
     assert proctree.read_process(process.pid) is None and proctree.start_of(process.pid) == 0
-    assert proctree.command_of(process.pid) == "" and proctree.markers_of(process.pid) == []
+    assert proctree.described(process.pid) == f"pid {process.pid}" and proctree.markers_of(process.pid) == []
+
+
+def test_a_process_is_described_without_its_arguments():
+    with started("sleep", "61") as process:
+        eventually(lambda: proctree.described(process.pid) == f"pid {process.pid} (sleep)")
 
 
 def test_markers_nest():
