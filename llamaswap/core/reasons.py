@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 DRAINED = {Cause.UNLOADED: "unload", Cause.RELOAD: "configuration changed", Cause.SHUTDOWN: "shutdown"}
 SHUTTING_DOWN = "llamaswap is shutting down"
+RESTART_PAUSE = 5.0     # seconds until it may be worth trying again: mostly an end is half of a restart
 
 
 def obstacle(model: Record, gated_for: Optional[str], in_the_way: Tuple[str, Names]) -> Tuple[str, str]:

@@ -151,7 +151,7 @@ class Scheduler:
         """Refuse all that wait and come, let requests end for `drain_timeout`, stop everything. May be called again."""
         self._closing = True
         for model in list(self._models.values()):
-            self._refuse_waiting(model, now, 503, "shutting_down", reasons.SHUTTING_DOWN, None)
+            self._refuse_waiting(model, now, 503, "shutting_down", reasons.SHUTTING_DOWN, reasons.RESTART_PAUSE)
             if model.state in LIVE:
                 self._drain(model, now + drain_timeout, Cause.SHUTDOWN)
                 self._await_exit(model, completion)
@@ -403,7 +403,7 @@ class Scheduler:
     def _objection(self, ticket: Ticket, model: Optional[Record], now: float) -> Optional[Refuse]:
         name = ticket.model
         if self._closing:
-            return Refuse(ticket, 503, "shutting_down", reasons.SHUTTING_DOWN)
+            return Refuse(ticket, 503, "shutting_down", reasons.SHUTTING_DOWN, reasons.RESTART_PAUSE)
         if model is None or model.removed:
             return reasons.unknown(ticket)
         if not ticket.may_start and not (self._is_open(model) if ticket.counted else model.state is State.READY):

@@ -902,9 +902,9 @@ def test_close_refuses_the_queue_drains_and_stops():
     b, d = tickets("bd")
     book.submit(b).expect().submit(d).expect(Start("d", 1))
     book.close(done := Completion(), 30).expect(
-        Refuse(b, 503, "shutting_down", "llamaswap is shutting down"), refused(d, 503, "shutting_down"),
+        Refuse(b, 503, "shutting_down", "llamaswap is shutting down", 5.0), refused(d, 503, "shutting_down"),
         Stop("c", 1, 10), Stop("d", 1, 10))
-    book.submit(late := Ticket("a")).expect(refused(late, 503, "shutting_down"))
+    book.submit(late := Ticket("a")).expect(Refuse(late, 503, "shutting_down", "llamaswap is shutting down", 5.0))
     book.at(5).release(held).expect(Stop("a", 1, 10))
     for name in "acd":
         book.on_exit(name, 1, 0, "").expect(*[Finish(done)] if name == "d" else [])
