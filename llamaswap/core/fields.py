@@ -238,7 +238,9 @@ ROOT_FIELDS = {
         "enable": _bool("Old spelling; see disabled.", deprecated="disabled"),
     }),
     "upstream": _struct("The pass-through routes below /upstream.", {
-        "ignorePaths": Field(Kind.STRINGS, "Paths (regular expressions) that never start a model. [] for none.",
+        "ignorePaths": Field(Kind.STRINGS, "Paths (regular expressions) that never start a model. "
+                             "A GET of one needs no place under concurrencyLimit and does not keep the model loaded. "
+                             "[] for none.",
                              (r".*\.(js|json|css|png|gif|jpg|jpeg|ico|txt)$",)),
     }),
     "models": _table("The models, by ID.", MODEL),

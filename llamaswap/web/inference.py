@@ -157,8 +157,10 @@ class Inference:
             return self._visit(request, call.path, found.requested,
                                lambda visit: self._pass_to_peer(visit, site, link, found.id, call))
         model = site.config.models[found.id]
-        return self._pass_through(request, site, model, call,
-                                  may_start=not site.is_ignored(unquote(split.rest)),
+        is_ignored = site.is_ignored(unquote(split.rest))
+        # The files of a page are no work: dozens come at once, and a page left open is no use of the model.
+        is_asset = is_ignored and request.method in ("GET", "HEAD") and not request.is_websocket
+        return self._pass_through(request, site, model, call, may_start=not is_ignored, is_asset=is_asset,
                                   refusal=f"model {model.id} is not loaded; path matches upstream.ignorePaths")
 
     def comfyui(self, request: Request, rest: str) -> Optional[Response]:
@@ -173,10 +175,11 @@ class Inference:
                                   refusal=f"model {COMFYUI} is not loaded; only /comfyui/ can start it")
 
     def _pass_through(self, request: Request, site: Site, model: Model, call: Call, *, may_start: bool,
-                      refusal: str) -> Optional[Response]:
+                      refusal: str, is_asset: bool = False) -> Optional[Response]:
         counted = _is_counted(request, model)
         if not counted:
             refusal = f"model {model.id} is not loaded; ignored websocket requests cannot start it"
+        counted = counted and not is_asset
 
         def pass_on(visit: Visit) -> None:
             visit.model, visit.priority = model.id, site.config.priority.get(model.id, 0)

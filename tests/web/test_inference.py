@@ -447,6 +447,20 @@ def test_paths_that_start_nothing(rig):
     assert rig.sent("m")[1] == "/a.css" and rig.pool.calls[0][1] == "/base/a.css"
 
 
+def test_the_files_of_a_page_need_no_place(rig):
+    with rig.registry.lease("one") as busy:
+        busy.wait(PATIENCE)
+        used_at = rig.registry.status("one").last_used_at
+        for method in ("GET", "HEAD"):
+            rig.inference.upstream(asked(method, "/upstream/one/a.css"), "one/a.css")
+        assert rig.sent("one")[1] == "/a.css" and rig.registry.status("one").last_used_at == used_at
+        for request in (asked("POST", "/upstream/one/a.json", b"{}"),
+                        asked("GET", "/upstream/one/a.json", headers=WEBSOCKET)):
+            with pytest.raises(Refused) as full:
+                rig.inference.upstream(request, "one/a.json")
+            assert full.value.status == 429
+
+
 def test_comfyui(rig):
     with pytest.raises(ClientFault) as cold:
         rig.inference.comfyui(asked("GET", "/comfyui/api/x"), "api/x")
