@@ -49,7 +49,7 @@ _ANTHROPIC = frozenset(f"{base}/messages{tail}" for base in ("/v1", "/v", "") fo
 
 _OWN_TREES = ("/ui", "/api", "/logs", "/upstream", "/comfyui")
 _OWN_PATHS = frozenset(("/", "/health", "/wol-health", "/favicon.ico", "/metrics", "/running", "/unload", "/models",
-                        "/v1/models"))
+                        "/models/load", "/models/unload", "/v1/models"))
 
 
 def is_anthropic(path: str) -> bool:

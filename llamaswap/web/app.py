@@ -6,9 +6,10 @@ whoever runs the server, through web/errors.py.
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import secrets
-from typing import Callable, Collection, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Collection, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 from urllib.parse import unquote
 
 from llamaswap.core.faults import ClientFault, Fault
@@ -23,7 +24,8 @@ from llamaswap.web.inference import Inference
 from llamaswap.web.insight import Insight
 from llamaswap.web.logviews import LogViews
 from llamaswap.web.models import Models
-from llamaswap.web.profiles import Profiles
+from llamaswap.web.profiles import MAX_REQUEST_BYTES, Profiles
+from llamaswap.web.replies import json_response
 from llamaswap.web.scrape import Scrape
 from llamaswap.web.sites import Site
 from llamaswap.web.ui import Pages
@@ -189,6 +191,8 @@ def _exact_routes(parts: Parts) -> Dict[str, Route]:
         "/wol-health": Route(GET, admin.health, is_open=True, is_management=False),
         "/v1/models": Route(GET, admin.models, is_management=False),
         "/models": Route(GET, admin.models, is_management=False),
+        "/models/load": Route(POST, _named_in_body(models.load)),
+        "/models/unload": Route(POST, _named_in_body(admin.unload_one)),
         "/running": Route(GET, admin.running),
         "/unload": Route(("GET", "POST"), admin.unload_all_text, changes_by_get=True),
         "/metrics": Route(GET, parts.scrape.metrics),
@@ -229,6 +233,21 @@ def _prefix_routes(parts: Parts) -> List[Tuple[str, Route]]:
         ("/upstream/", Route(ANY, parts.inference.upstream, is_management=False)),
         ("/comfyui/", Route(ANY, parts.inference.comfyui, is_management=False)),
     ]
+
+
+def _named_in_body(handler: Handler) -> Handler:
+    """As clients of llama-server's router ask and expect to be answered."""
+    def answer(request: Request, rest: str) -> Optional[Response]:
+        try:
+            asked: Any = json.loads(request.body.read_all(MAX_REQUEST_BYTES))
+        except (ValueError, RecursionError):
+            asked = None
+        name = asked.get("model") if isinstance(asked, dict) else None
+        if not isinstance(name, str):
+            raise ClientFault('which model? {"model": "..."} is expected')
+        handler(request, name)
+        return json_response({"success": True})
+    return answer
 
 
 def _page_or_text(pages: Pages, logs: LogViews) -> Handler:

@@ -62,7 +62,7 @@ def test_anthropic_routes() -> None:
 @pytest.mark.parametrize("path", [
     "/", "/ui", "/ui/models", "/api", "/api/version", "/%61pi/x", "//api/x", "/logs", "/logs/stream/m", "/running",
     "/running/", "/unload", "/health", "/metrics", "/favicon.ico", "/upstream/m/x", "/comfyui", "/v1/models",
-    "/models"])
+    "/models", "/models/load", "/models/unload/"])
 def test_own_paths_are_never_dispatched(path: str) -> None:
     assert is_own_path(path) and not is_dispatchable("POST", path)
 

@@ -1,6 +1,8 @@
 """The way of a request through the table: what is found, who is let in, what is said to whom."""
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from llamaswap.core.faults import ClientFault
@@ -63,6 +65,23 @@ def went(method, target, app=None, headers=None):
 ])
 def test_every_path_has_its_place(method, target, where):
     assert went(method, target) == where
+
+
+@pytest.mark.parametrize("action, where", [("load", "models.load"), ("unload", "admin.unload_one")])
+def test_models_are_loaded_and_unloaded_as_clients_of_llama_server_ask(action, where):
+    seen = []
+    part, name = where.split(".")
+    parts = Parts(*map(Recorder, Parts._fields))
+    setattr(getattr(parts, part), name, lambda request, rest: seen.append(rest))
+    site = site_of()
+    app = App(parts, site=lambda: site)
+    response = app.handle(asked("POST", f"/models/{action}", b'{"model": "a/b"}'))
+    assert (response.status, json.loads(response.body), seen) == (200, {"success": True}, ["a/b"])
+    for body in (b"", b"[]", b"{}", b'{"model": 7}', b"\xff", b"[" * 60_000):
+        with pytest.raises(ClientFault) as refused:
+            app.handle(asked("POST", f"/models/{action}", body))
+        assert refused.value.status == 400
+    assert seen == ["a/b"]
 
 
 def test_a_browser_that_asks_for_the_log_gets_the_page():
