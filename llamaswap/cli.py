@@ -111,7 +111,8 @@ def program_command() -> List[str]:
     if spec is not None and spec.name == "llamaswap.__main__":
         return [sys.executable, "-m", "llamaswap"]
     script = os.path.realpath(getattr(main_module, "__file__", None) or sys.argv[0])
-    if os.path.basename(script) == "llamaswap.py":
+    # llamaswap.py is known by what it holds: as the one file on a server it may have been given any name.
+    if hasattr(main_module, "PAYLOAD"):
         return [sys.executable, *(["-I"] if sys.flags.isolated else []), script]
     return [script] if os.access(script, os.X_OK) and os.path.basename(script) == "llamaswap" \
         else [sys.executable, "-m", "llamaswap"]

@@ -250,9 +250,11 @@ def test_schema(capsys):
 def test_the_program_can_name_itself(monkeypatch):
     main_module = sys.modules["__main__"]
     monkeypatch.setattr(main_module, "__spec__", None, raising=False)
-    script = ROOT / "llamaswap.py"
-    monkeypatch.setattr(main_module, "__file__", str(script), raising=False)
-    assert cli.program_command()[-1] == str(script)
+    for script in (ROOT / "llamaswap.py", ROOT / "llama-swap"):
+        with monkeypatch.context() as patch:
+            patch.setattr(main_module, "PAYLOAD", "", raising=False)
+            patch.setattr(main_module, "__file__", str(script), raising=False)
+            assert cli.program_command() == [sys.executable, str(script)]
     monkeypatch.setattr(main_module, "__file__", "/somewhere/pytest", raising=False)
     assert cli.program_command() == [sys.executable, "-m", "llamaswap"]
 

@@ -281,6 +281,17 @@ def test_real_checks_a_configuration(run, alone, tmp_path):
     assert "one" in json.loads(done.stdout)["models"]
 
 
+@pytest.mark.parametrize("name", ["llama-swap", "llamaswap", "llamaswap-1.0.py"])
+def test_real_can_be_started_again_under_any_name(run, alone, tmp_path, name):
+    renamed = alone.rename(alone.with_name(name))
+    config = tmp_path / "config.yaml"
+    config.write_text("models:\n  one:\n    cmd: ${llamaswap} --version ${PORT}\n")
+    done = run("-I", renamed, "check", "--json", "-c", config, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    *command, _ = json.loads(done.stdout)["models"]["one"]["argv"]
+    assert subprocess.run(command, cwd=tmp_path, timeout=DEADLINE, capture_output=True, check=False).returncode == 0
+
+
 @pytest.fixture(params=PYTHONS)
 def served(request, alone, tmp_path):
     """(port, process) of the demo, served by a bare Python from the single file."""
