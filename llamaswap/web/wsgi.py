@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 from urllib.parse import quote
 
+import waitress.adjustments
 import waitress.channel
 import waitress.parser
 import waitress.server
@@ -219,6 +220,13 @@ class _Channel(waitress.channel.HTTPChannel):  # type: ignore[misc]
     error_task_class = _ErrorTask
 
 
+def _lookahead() -> Dict[str, int]:
+    """What lets a handler ask whether its client is still there. Debian 11 and Ubuntu 22.04 have waitress 1.4, which
+    refuses to be told about it; there the next write tells."""
+    name = "channel_request_lookahead"
+    return {name: 1} if hasattr(waitress.adjustments.Adjustments, name) else {}
+
+
 class AdminServer:
     """Waitress on its own address, in its own thread."""
 
@@ -234,7 +242,7 @@ class AdminServer:
             self._server = waitress.server.create_server(
                 application(handle, on_done), map=self._map, listen=f"{host}:{port}", _dispatcher=_Dispatcher(),
                 ident=None, connection_limit=CONNECTION_LIMIT, max_request_body_size=MAX_BODY_BYTES,
-                asyncore_use_poll=True, channel_request_lookahead=1, clear_untrusted_proxy_headers=False)
+                asyncore_use_poll=True, clear_untrusted_proxy_headers=False, **_lookahead())
         except OSError:
             self._close()      # of two addresses the first may have been free
             raise

@@ -11,6 +11,7 @@ from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
+import waitress.adjustments
 
 from llamaswap.core.faults import ClientFault, Refused
 from llamaswap.core.messages import Response
@@ -243,6 +244,16 @@ def test_what_waitress_refuses_is_said_in_our_words(server, caplog, sent, status
 def test_a_taken_address_is_an_error_at_once():
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError):
         AdminServer(answer, "127.0.0.1", taken.getsockname()[1], on_crash=lambda: None)
+
+
+def test_a_waitress_that_cannot_look_ahead(monkeypatch):
+    adjustments = waitress.adjustments.Adjustments
+    known = {name: cast for name, cast in adjustments._param_map.items() if name != "channel_request_lookahead"}
+    monkeypatch.setattr(adjustments, "_param_map", known)
+    monkeypatch.delattr(adjustments, "channel_request_lookahead", raising=False)
+    made = AdminServer(answer, "127.0.0.1", 0, on_crash=lambda: None)
+    assert made.addresses
+    made.stop()
 
 
 def test_stopped_without_having_been_started():
