@@ -41,6 +41,11 @@ def test_command_line_is_one_the_program_accepts(service):
     assert "install -D -m 755 dist/llamaswap.py " + script in UNIT.read_text(encoding="utf-8")
 
 
+def test_the_group_is_made_before_a_file_is_given_to_it():
+    text = UNIT.read_text(encoding="utf-8")
+    assert 0 < text.index("#   useradd") < text.index("-g llamaswap")
+
+
 def test_stopping_has_time_and_then_no_mercy(service):
     assert service["KillMode"] == "mixed"
     assert float(service["TimeoutStopSec"]) > SHUTDOWN_LIMIT
