@@ -110,7 +110,7 @@ def parse(text: str, source: str) -> Node:
     except yaml.reader.ReaderError as fault:
         raise _character_fault(fault, text, source) from None
     except yaml.YAMLError as fault:
-        raise _syntax_fault(fault, source) from None
+        raise _hinted(_syntax_fault(fault, source), text) from None
     except (ValueError, OverflowError):
         # The pure parser hands whatever an escape says to chr().
         raise FileFault("not valid YAML: an escape that names no character",
@@ -195,10 +195,18 @@ def _syntax_fault(fault: yaml.YAMLError, source: str) -> FileFault:
     problem = (getattr(fault, "problem", None) or str(fault)).replace(ascii(_QUESTION), "'?'")
     context = getattr(fault, "context", None)
     mark = _mark(getattr(fault, "problem_mark", None) or getattr(fault, "context_mark", None), source)
-    hint = ""
-    if "\\t" in problem or "cannot start any token" in problem:
-        hint = "; indent with spaces, not tabs"
-    return FileFault(f"not valid YAML: {f'{context}, ' if context else ''}{problem}{hint}", mark or Mark(source, 1, 1))
+    return FileFault(f"not valid YAML: {f'{context}, ' if context else ''}{problem}", mark or Mark(source, 1, 1))
+
+
+def _hinted(fault: FileFault, text: str) -> FileFault:
+    """libyaml does not say which character it does not like."""
+    message, mark = fault.problem.message, fault.problem.mark
+    if mark is None or not message.endswith("that cannot start any token"):
+        return fault
+    line = "".join(text.split("\n")[mark.line - 1:mark.line])
+    hint = "indent with spaces, not tabs" if line[mark.column - 1:mark.column] == "\t" \
+        else "a text that begins with it needs quotes"
+    return FileFault(f"{message}; {hint}", mark)
 
 
 class _Extent(NamedTuple):

@@ -228,6 +228,8 @@ EVIL = {
     "unknown anchor": (b"a: *b", 1, 4, "the anchor &b is not defined before this"),
     "unknown anchor merged": (b"a: {<<: *b}", 1, 9, "the anchor &b is not defined before this"),
     "tabs": (b"models:\n\tm: {}", 2, 1, "indent with spaces, not tabs"),
+    "begins with @": (b"models:\n  m: {cmd: @home}", 2, 12, "a text that begins with it needs quotes"),
+    "begins with %": (b"models:\n  m:\n    cmd: %x", 3, 10, "a text that begins with it needs quotes"),
     "not hexadecimal": (b'a: "\\uZZZZ"', 1, 7, "not valid YAML"),
     "no character": (b'a: "\\UFFFFFFFF"', 1, 7, "not valid YAML"),
     "one too many": (b'a: "\\U00110000"', 1, 7, "not valid YAML"),
