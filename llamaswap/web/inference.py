@@ -26,6 +26,7 @@ from llamaswap.runtime.upstream import Endpoint, Exchange, UpstreamPool
 from llamaswap.web.auth import CREDENTIAL_HEADERS, Origins
 from llamaswap.web.errors import sse_error_event
 from llamaswap.web.loading import loading_stream, wants_loading_stream
+from llamaswap.web.replies import prefix_of
 from llamaswap.web.sites import PeerLink, Site
 
 CRASH_NEWS = 0.3              # seconds until an exit is known after its connection broke
@@ -398,4 +399,5 @@ def _unknown(site: Site, found: Resolution) -> ClientFault:
 
 def _slash(request: Request, path: str) -> Response:
     query = f"?{request.query}" if request.query else ""
-    return Response(301 if request.method in ("GET", "HEAD") else 308, [("Location", path + query)])
+    return Response(301 if request.method in ("GET", "HEAD") else 308,
+                    [("Location", prefix_of(request) + path + query)])

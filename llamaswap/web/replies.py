@@ -2,10 +2,11 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any
 
-from llamaswap.core.messages import Response
+from llamaswap.core.messages import Request, Response
 
 TEXT = ("Content-Type", "text/plain; charset=utf-8")
 JSON = ("Content-Type", "application/json")
@@ -20,6 +21,12 @@ def json_response(value: Any, status: int = 200) -> Response:
 def now_epoch() -> int:
     """For `created` fields. Nothing is decided by it: the clock can jump."""
     return int(time.time())
+
+
+def prefix_of(request: Request) -> str:
+    """The path under which a proxy has us, when it says so: what our redirects begin with."""
+    prefix = (request.headers.get("x-forwarded-prefix") or "").rstrip("/")
+    return prefix if re.fullmatch(r"(?:/[\w.~-]+)+", prefix) else ""
 
 
 def text_response(text: str, status: int = 200) -> Response:

@@ -18,6 +18,7 @@ from llamaswap.core.headers import Fields, Headers
 from llamaswap.core.messages import Request, Response
 from llamaswap.runtime.threads import once
 from llamaswap.web.assets import read_asset
+from llamaswap.web.replies import prefix_of
 
 INDEX = "index.html"
 FAVICON = "favicon.svg"
@@ -61,13 +62,13 @@ class Pages:
     # --- redirects
 
     def root(self, request: Request, rest: str) -> Response:
-        return Response(302, [("Location", _prefix(request) + "/ui/")])
+        return Response(302, [("Location", prefix_of(request) + "/ui/")])
 
     def redirect(self, request: Request, rest: str) -> Response:
-        return Response(307, [("Location", _prefix(request) + "/ui/")])
+        return Response(307, [("Location", prefix_of(request) + "/ui/")])
 
     def redirect_models(self, request: Request, rest: str) -> Response:
-        return Response(302, [("Location", _prefix(request) + "/ui/models")])
+        return Response(302, [("Location", prefix_of(request) + "/ui/models")])
 
     # --- files
 
@@ -166,12 +167,6 @@ def _weight(parameters: str) -> float:
 
 def _matches(wanted: str, etag: str) -> bool:
     return any(found[0] == "*" or found[1] == etag for found in _ETAG.finditer(wanted))
-
-
-def _prefix(request: Request) -> str:
-    """The path under which a proxy has us, when it says so."""
-    prefix = (request.headers.get("x-forwarded-prefix") or "").rstrip("/")
-    return prefix if re.fullmatch(r"(?:/[\w.~-]+)+", prefix) else ""
 
 
 def _not_found() -> ClientFault:

@@ -423,6 +423,8 @@ def test_a_slash_is_added(rig, method, status):
     assert (response.status, header(response, "Location"), whole(response)) == (status, "/upstream/n/?q=1", b"")
     response = rig.inference.comfyui(asked(method, "/comfyui?q=1"), "")
     assert (response.status, header(response, "Location")) == (status, "/comfyui/?q=1")
+    behind = asked(method, "/upstream/n?q=1", headers={"X-Forwarded-Prefix": "/llm"})
+    assert header(rig.inference.upstream(behind, "n"), "Location") == "/llm/upstream/n/?q=1"
 
 
 @pytest.mark.parametrize("target, location", [
