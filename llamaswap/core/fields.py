@@ -74,7 +74,7 @@ def _timeouts(response_header: int) -> Mapping[str, Field]:
         "responseHeader": _int("Seconds until the answer must begin; 0 waits without limit.", response_header,
                                soft_minimum=0),
         "tlsHandshake": _int("Seconds for the TLS handshake.", 10, soft_minimum=0),
-        "expectContinue": _int("Seconds to wait for 100 Continue before the body is sent anyway.", 1, soft_minimum=0),
+        "expectContinue": _int("Has no effect: 100 Continue is said here, bodies are sent at once.", 1, soft_minimum=0),
         "idleConn": _int("Seconds an unused connection to the server is kept.", 90, soft_minimum=0),
     }
 
