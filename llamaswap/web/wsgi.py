@@ -209,8 +209,8 @@ class _ErrorTask(waitress.task.ErrorTask):  # type: ignore[misc]
         kind = ClientFault if error.code < 500 else Fault
         told = fault_response(None, kind(error.body, status=error.code, code=_CODES.get(error.code)))
         self.status = f"{told.status} {error.reason}"
-        self.response_headers.extend(told.headers)
-        self.set_close_on_finish()
+        self.response_headers.extend([*told.headers, ("Connection", "close")])
+        self.close_on_finish = True
         self.content_length = len(told.body)
         self.write(told.body)
 
