@@ -108,7 +108,7 @@ def _after(query: Dict[str, List[str]]) -> Optional[float]:
         return None
     epoch = parse_time(text.replace(" ", "+"))      # a "+" that was not escaped
     if epoch is None:
-        raise ClientFault("after is not an RFC 3339 time, such as 2026-01-31T12:00:00Z")
+        raise ClientFault("invalid 'after' timestamp, use RFC3339 format")
     return epoch
 
 

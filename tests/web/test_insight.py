@@ -119,6 +119,8 @@ def test_what_makes_no_sense_is_refused(query, is_enabled):
     with pytest.raises(ClientFault) as caught:
         answer(monitor, query)
     assert caught.value.status == 400
+    if query.startswith("?after="):
+        assert caught.value.message == "invalid 'after' timestamp, use RFC3339 format", "llama-swap's words"
 
 
 def test_switched_off_is_said():
