@@ -188,8 +188,7 @@ class Inference:
             if not (may_start and counted) and (status is None or status.state != State.READY.value):
                 raise ClientFault(refusal, status=409, code="conflict")
             visit.take(self._registry.lease(model.id, counted=counted, may_start=may_start))
-            self._wait(visit)
-            self._relay(visit, site, call)
+            self._answer(visit, site, model, call, may_start=may_start and counted)
         return self._visit(request, call.path, model.id, pass_on)
 
     def _pass_to_peer(self, visit: Visit, site: Site, link: PeerLink, model_id: str, call: Call) -> None:
@@ -206,18 +205,23 @@ class Inference:
         lease = visit.take(self._registry.lease(model.id, counted=counted))
         if not lease.is_granted and call.stream and wants_loading_stream(model, call.path):
             return self._loading_stream(visit, site, model, call)
+        self._answer(visit, site, model, call)
+        return None
+
+    def _answer(self, visit: Visit, site: Site, model: Model, call: Call, *, may_start: bool = True) -> None:
+        """Wait for the lease, and pass on what the model server says; from a fresh process if need be, once."""
         self._wait(visit)
         try:
             self._relay(visit, site, call)
-            return None
+            return
         except UpstreamFault:
-            # Nothing was said yet. When the process died of its own, a fresh one may do better; once.
-            if visit.is_cancelled or not lease.has_crashed(within=CRASH_NEWS):
+            # Nothing was said yet. When the process died of its own and nothing is lost, a fresh one may do better.
+            is_whole = call.body is not None or visit.request.body.length == 0
+            if visit.is_cancelled or not (is_whole and may_start) or not visit.lease.has_crashed(within=CRASH_NEWS):
                 raise
         self._lease_again(visit, model)
         self._wait(visit)
         self._relay(visit, site, call)
-        return None
 
     def _lease_again(self, visit: Visit, model: Model) -> Lease:
         """After the process of the first lease has died; what is left of that one is given back."""

@@ -240,6 +240,24 @@ def test_a_crash_before_the_first_byte_is_tried_once_more(rig):
     assert len(rig.launcher.processes) == 4
 
 
+@pytest.mark.parametrize("rest, body, headers, is_repeated", [
+    ("m/slots", b"", {}, True), ("m/ws", b"", WEBSOCKET, True),
+    ("m/slots", b"streamed, and gone", {}, False), ("m/a.css", b"", {}, False), ("web/ws", b"", WEBSOCKET, False)])
+def test_a_crash_below_upstream_is_tried_once_more_if_nothing_is_lost(rig, rest, body, headers, is_repeated):
+    model = rest.partition("/")[0]
+    rig.registry.load(model).wait(PATIENCE)
+    rig.launcher.pools[model] = Crashing(rig, 1)
+    rig.launcher.processes[0].pool = rig.launcher.pools[model]
+    request = asked("POST", f"/upstream/{rest}", body, headers)
+    if is_repeated:
+        rig.inference.upstream(request, rest)
+        assert len(rig.relayed) == 1
+    else:
+        with pytest.raises(UpstreamFault, match="closed"):
+            rig.inference.upstream(request, rest)
+    assert len(rig.launcher.processes) == 1 + is_repeated
+
+
 def test_every_request_is_recorded_with_what_became_of_it(rig):
     rig.post({"model": "n", "stream": True})
     rig.post({"model": "spread"})
