@@ -5,6 +5,7 @@ A name goes through at most one pin of the active profile, then selectors, local
 """
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
@@ -53,8 +54,8 @@ _OWN_PATHS = frozenset(("/", "/health", "/wol-health", "/favicon.ico", "/metrics
 
 
 def is_anthropic(path: str) -> bool:
-    """`path` may also be what a model server sees."""
-    return path in _ANTHROPIC
+    """`path` may be in any spelling that finds its route, and also be what a model server sees."""
+    return path in _ANTHROPIC or (("//" in path or "%" in path) and _decoded(re.sub("//+", "/", path)) in _ANTHROPIC)
 
 
 def forwarded_path(path: str) -> str:

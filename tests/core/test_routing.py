@@ -57,6 +57,7 @@ def test_anthropic_routes() -> None:
     assert [path for path, route in MODEL_ROUTES.items() if route.is_anthropic] == [
         "/v1/messages", "/v1/messages/count_tokens", "/v/messages", "/v/messages/count_tokens"]
     assert is_anthropic("/messages") and not is_anthropic("/v1/messages/batches")
+    assert is_anthropic("//v1/messages") and is_anthropic("/v1/%6Dessages") and not is_anthropic("/v1%2Fmessages")
 
 
 @pytest.mark.parametrize("path", [
