@@ -134,7 +134,7 @@ class Scheduler:
                 self._stop(model, now, Cause.UNLOADED, reasons.DRAINED[Cause.UNLOADED])
             elif model.state in STAYING:
                 self._drain(model, now + drain_timeout, Cause.UNLOADED)
-            self._await_exit(model, completion)
+            completion.wait_for(model)
         return self._finish_or_keep(completion, now)
 
     def cancel_load(self, name: str, now: float) -> List[Effect]:
@@ -154,7 +154,7 @@ class Scheduler:
             self._refuse_waiting(model, now, 503, "shutting_down", reasons.SHUTTING_DOWN, reasons.RESTART_PAUSE)
             if model.state in LIVE:
                 self._drain(model, now + drain_timeout, Cause.SHUTDOWN)
-                self._await_exit(model, completion)
+                completion.wait_for(model)
         return self._finish_or_keep(completion, now)
 
     def reconfigure(self, specs: Mapping[str, Spec], evict: Evict, now: float, *, unchanged: Collection[str],
@@ -173,6 +173,7 @@ class Scheduler:
                 self._models[name] = Record(name, spec, self._gens.get(name, 0))
             else:
                 self._replace(known, spec, name in unchanged, now + drain_timeout)
+        self._drain_misfits(now + drain_timeout)
         self._dirty = True
         return self._settle(now)
 
@@ -385,12 +386,7 @@ class Scheduler:
 
     def _busy(self, names: Names, for_overdue: bool) -> Names:
         """Those that cannot be stopped now. A load nobody waits for any more is not busy: it can be abandoned."""
-        return tuple(name for name in names if self._is_busy(self._models[name], for_overdue))
-
-    def _is_busy(self, model: Record, for_overdue: bool) -> bool:
-        if model.state is State.READY:
-            return bool(model.serving or (model.queue and not for_overdue))
-        return bool(model.queue)
+        return tuple(name for name in names if self._models[name].is_busy(for_overdue))
 
     def _is_open(self, model: Record) -> bool:
         return model.state is State.READY and not model.draining and model.name not in self._gated
@@ -555,10 +551,6 @@ class Scheduler:
         self._effects.extend(Finish(completion) for completion in self._completions if not completion.left)
         self._completions = [completion for completion in self._completions if completion.left]
 
-    def _await_exit(self, model: Record, completion: Completion) -> None:
-        if model.state in LIVE:
-            completion.left.add((model.name, model.gen))
-
     def _finish_or_keep(self, completion: Completion, now: float) -> List[Effect]:
         if completion.left:
             self._completions.append(completion)
@@ -590,6 +582,16 @@ class Scheduler:
             # Also when a removed model is back, or one that drains is called unchanged: what runs is older than that.
             model.removed, model.next_spec = False, spec
             self._drain(model, drain_until, Cause.RELOAD)
+
+    def _drain_misfits(self, until: float) -> None:
+        """What runs may not run together any more. Who was loaded later stays, as if all had been loaded just now."""
+        staying: Tuple[str, ...] = ()
+        live = [model for model in self._live.values() if model.state in STAYING and not model.draining]
+        for model in sorted(live, key=lambda model: model.started_at or 0.0):
+            gone = self._decide(model.name, staying)
+            staying = tuple(sorted({*staying, model.name}.difference(gone)))
+            for name in gone:
+                self._drain(self._models[name], until, Cause.RELOAD)
 
     # --- words -------------------------------------------------------------------------------------------------------
 

@@ -82,6 +82,10 @@ class Completion:
         self.left: Set[Tuple[str, int]] = set()
         self.owner = owner
 
+    def wait_for(self, model: Record) -> None:
+        if model.state in LIVE:
+            self.left.add((model.name, model.gen))
+
     def __repr__(self) -> str:
         return f"<Completion left={sorted(self.left)}>"
 
@@ -281,6 +285,12 @@ class Record:
 
     def has_place(self) -> bool:
         return len(self.serving) < self.spec.concurrency
+
+    def is_busy(self, for_overdue: bool) -> bool:
+        """Can it not be stopped now? Who waits for it gives way to somebody overdue once it is ready."""
+        if self.state is State.READY:
+            return bool(self.serving or (self.queue and not for_overdue))
+        return bool(self.queue)
 
     def head(self) -> Ticket:
         return next(iter(self.queue))

@@ -961,6 +961,30 @@ def test_an_idle_changed_model_stops_at_once_and_a_changed_load_begins_again():
     assert [event.reason for event in book.events if event.new is State.STOPPING] == ["configuration changed"] * 2
 
 
+def test_those_that_may_not_run_together_any_more_are_parted():
+    book = play(machine("abc", evict=together))
+    held = ready(book, "a")
+    idle(book, "b")
+    book.at(1).submit(c := Ticket("c")).expect(Start("c", 1)).at(2)
+    reload(book, "abc", unchanged="abc", evict=one_of("ab", "bc")).expect()     # c was loaded last, so a has to go
+    assert [(status.id, status.leaving) for status in book.scheduler.statuses()] == [
+        ("a", True), ("b", False), ("c", False)]
+    book.submit(late := Ticket("a")).expect().on_ready("c", 1).expect(Wake(c)).release(c).expect()
+    book.release(held).expect(Stop("a", 1, 10)).on_exit("a", 1, 0, "").expect(Stop("c", 1, 10))
+    book.on_exit("c", 1, 0, "").expect(Start("a", 2)).on_ready("a", 2).expect(Wake(late))
+
+
+def test_a_reload_parts_nobody_whom_the_policy_would_have_let_in():
+    def evict(target, live):        # a needs the machine for itself, but whoever comes later may stay
+        return [name for name in live if target == "a" and name != "a"]
+    book = play(machine("ab", evict=evict))
+    idle(book, "a")
+    book.at(1)
+    idle(book, "b")
+    reload(book, "ab", unchanged="ab", evict=evict).expect()
+    assert not any(status.leaving for status in book.scheduler.statuses())
+
+
 def test_a_change_forgives_failures():
     book = play(machine("a"))
     fail_starts(book, 4)

@@ -135,6 +135,23 @@ def test_new_limits_apply_to_what_runs(tmp_path):
         assert program.pid_of("a") == pid
 
 
+def test_a_reload_may_part_models(tmp_path):
+    models = {"a": demo("--token-delay", "0.05"), "b": demo()}
+    first = free_ports(4)
+    write_config(tmp_path / "config.yaml", side_by_side(models), first_port=first)
+    with run_program(None, "-c", str(tmp_path / "config.yaml")) as program:
+        program.pid_of("a")
+        kept = program.pid_of("b")
+        with program.stream("POST", "/v1/chat/completions", chat("a", "x " * 20, stream=True)) as stream:
+            stream.readline()
+            write_config(tmp_path / "config.yaml", {"models": models}, first_port=first)
+            program.signal(signal.SIGHUP)
+            program.wait_for("configuration reloaded")
+            assert stream.read().endswith(b"data: [DONE]\n\n")
+        await_true(lambda: program.running() == {"b": "ready"})
+        assert program.pid_of("b") == kept
+
+
 def test_a_changed_model_finishes_its_stream_before_it_is_replaced(tmp_path):
     models = {"a": demo("--token-delay", "0.03")}
     with reloadable(tmp_path, models) as (program, rewrite, _):
