@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 MOST_MODELS = 2000           # models beyond, over any number of reloads, share one name
 OTHER_MODELS = "(other)"
+UNKNOWN_MODEL = "(unknown)"   # whatever was asked for: clients must not choose the names of series
 # From an answer that was there already to one that took the night.
 DURATIONS_MS = (50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 120_000, 300_000, 900_000, 3_600_000)
 WAITS_MS = (10, 100, 500, 1000, 2500, 5000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000, 600_000)
@@ -130,9 +131,10 @@ class Tally:
         return f"<Tally {len(self.traffic)} models asked, {len(self.lives)} lived>"
 
     def add_row(self, row: Row) -> None:
-        traffic = self.traffic.get(row.model)
+        model = row.model or UNKNOWN_MODEL
+        traffic = self.traffic.get(model)
         if traffic is None:
-            traffic = _place(self.traffic, row.model, Traffic)
+            traffic = _place(self.traffic, model, Traffic)
         path, status, duration = row.path, row.status, row.duration_ms
         kind = status // 100
         key = (_API_OF_PATH.get(path) or api_of(path), _STATUS_CLASSES[kind if 0 < kind < 6 else 0], row.outcome)

@@ -31,6 +31,7 @@ from llamaswap.web.sites import PeerLink, Site
 
 CRASH_NEWS = 0.3              # seconds until an exit is known after its connection broke
 COMFYUI = "comfyui_auto"
+MAX_NAME = 1000               # characters that are kept, and said, of a name that may be any
 
 
 class Call(NamedTuple):
@@ -79,8 +80,7 @@ class Inference:
             selector = site.config.selectors[found.id]
             return self._visit(request, path, named.model,
                                lambda visit: self._serve_selected(visit, site, selector, call, named))
-        if found.where not in (Where.LOCAL, Where.PEER):
-            raise _unknown(site, found)
+        # A name that nobody has is recorded too: who asks for it wants to be found.
         return self._visit(request, path, named.model,
                            lambda visit: self._serve_found(visit, site, found, call, named))
 
@@ -89,7 +89,7 @@ class Inference:
         """Whatever becomes of the request, it is recorded once and holds nothing afterwards. A stream that is still to
         be sent takes its visit along."""
         visit = self._inflight.open(request, path)
-        visit.requested = requested or ""
+        visit.requested = (requested or "")[:MAX_NAME]
         response = None
         try:
             response = serve(visit)
@@ -394,11 +394,12 @@ def _named_or_none(request: Request, body: bytes) -> Optional[Named]:
 
 
 def _unknown(site: Site, found: Resolution) -> ClientFault:
+    name = found.requested[:MAX_NAME]
     if found.where is Where.DISABLED:
-        return ClientFault(f'the active profile disables "{found.requested}"', status=404, code="model_not_found")
+        return ClientFault(f'the active profile disables "{name}"', status=404, code="model_not_found")
     close = suggest(found.requested, [*site.config.models, *site.config.aliases])
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
-    return ClientFault(f'model "{found.requested}" not found{hint}', status=404, code="model_not_found")
+    return ClientFault(f'model "{name}" not found{hint}', status=404, code="model_not_found")
 
 
 def _slash(request: Request, path: str) -> Response:

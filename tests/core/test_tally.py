@@ -85,6 +85,14 @@ def test_what_clients_write_makes_no_new_label():
     assert len(tally.traffic["m"].answers) <= len({*counted._API_TAILS, "other"}) * 6
 
 
+def test_names_that_no_model_has_make_no_new_label_either():
+    tally = Tally()
+    for name in ("one", "two"):
+        tally.add_row(row("", requested=name, status=404, outcome="error"))
+    assert list(tally.traffic) == ["(unknown)"]
+    assert tally.traffic["(unknown)"].answers == {("chat", "4xx", "error"): 2}
+
+
 def test_models_beyond_the_bound_share_a_name(monkeypatch):
     monkeypatch.setattr(counted, "MOST_MODELS", 3)
     tally = tally_of(*(row(model=f"m{number}") for number in range(6)), row(model="m0"))

@@ -171,6 +171,12 @@ def test_unknown_names(rig, body, message):
     assert (lost.value.status, lost.value.code) == (404, "model_not_found") and message in lost.value.message
 
 
+def test_of_a_name_without_end_the_beginning_is_said_and_kept(rig):
+    with pytest.raises(ClientFault) as lost:
+        rig.post({"model": "x" * 100_000})
+    assert len(lost.value.message) < 1100 and rig.ended[-1].requested == "x" * 1000
+
+
 def test_pins(rig):
     rig.site.replace(lambda site: site.with_profile("day"))
     rig.post({"model": "best"})
@@ -263,11 +269,12 @@ def test_every_request_is_recorded_with_what_became_of_it(rig):
     rig.post({"model": "spread"})
     with pytest.raises(ClientFault):
         rig.post({"model": "nobody"})
-    first, second = rig.ended
+    first, second, unknown = rig.ended
     assert (first.model, first.requested, first.path, first.is_stream) == ("m", "n", "/v1/chat/completions", True)
     assert (first.outcome, first.status, first.body) == ("ok", 200, b'{"model": "n", "stream": true}')
     assert second.model in ("one", "m") and (second.requested, second.metadata["selector"]) == ("spread", "spread")
     assert second.priority == 0
+    assert (unknown.model, unknown.requested, unknown.outcome, unknown.status) == ("", "nobody", "error", 404)
     rig.pool.answers.append(UpstreamFault("down", status=502))
     with pytest.raises(UpstreamFault):
         rig.post({"model": "p/x"})

@@ -97,7 +97,7 @@ function content(row) {
 	const capture = () => asked(apiUrl('api', 'captures', first.id))
 		.view((found) => views(first, readCapture(found, first)));
 	return h('div', { class: 'stack inspector' },
-		inRow(stateOf(row), modelLink(first.model), h('span', { class: 'muted' }, dateTime(first.at))),
+		inRow(stateOf(row), modelLink(first.model || first.requested), h('span', { class: 'muted' }, dateTime(first.at))),
 		first.error_msg && h('p', { class: 'notice error wrap' }, first.error_msg),
 		timelineBar({ label: 'Time', parts: () => timeline(row()), format: duration }),
 		facts(numbersOf(row), { class: 'narrow' }),

@@ -95,7 +95,8 @@ const line = (read) => text((row) => {
 const columnsOf = (link) => [
 	{ key: 'time', label: 'Time',
 		cell: ({ peek }) => h('a', { class: 'num', href: () => link(peek().id), tabindex: '-1' }, timeElement(peek().at)) },
-	{ key: 'model', label: 'Model', cell: (item) => Object.assign(modelLink(item.peek().model), { tabIndex: -1 }) },
+	{ key: 'model', label: 'Model',
+		cell: ({ peek }) => Object.assign(modelLink(peek().model || peek().requested), { tabIndex: -1 }) },
 	{ key: 'state', label: 'State', unsorted: true, cell: stateOf },
 	{ key: 'note', label: 'Reason or error', unsorted: true,
 		cell: line((row) => (isWaiting(row) ? row.reason : row.error_msg)) },
