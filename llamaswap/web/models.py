@@ -48,9 +48,12 @@ class Models:
     def load(self, request: Request, rest: str) -> Response:
         """Begin to load, and say so at once; what comes of it is an event, and the state of the model."""
         model = self._find(rest)
-        lease = self._registry.load(model.id)
-        return json_response({"msg": "ok", "model": model.id, "load": lease.generation or None,
-                              "state": self._registry.state_of(model.id)}, status=202)
+        self._registry.load(model.id)
+        status = self._registry.status(model.id)
+        state = status.state if status is not None else "stopped"
+        # The run that is being loaded has a number from the start; one that waits for others to go has none yet.
+        number = status.generation if status is not None and state in ("starting", "ready") else None
+        return json_response({"msg": "ok", "model": model.id, "load": number, "state": state}, status=202)
 
     def cancel(self, request: Request, rest: str) -> Response:
         """End a load. A model that is ready is not touched: that is unloading."""

@@ -111,6 +111,8 @@ def test_load_says_so_at_once(rig):
     rig.launcher.is_willing = False
     response = rig.models.load(asked("POST", "/"), "m")
     assert response.status == 202 and loaded(response)["model"] == "m" and loaded(response)["state"] == "starting"
+    assert loaded(response)["load"] == loaded(rig.models.load(asked("POST", "/"), "m"))["load"] == 1
+    assert loaded(rig.models.one(asked("GET", "/"), "m"))["generation"] == 1
     assert rig.view("m")["last_line"] == "m: loading weights"
     rig.launcher.started().ready()
     rig.until(lambda: rig.view("m")["state"] == "ready", "it is loaded")
