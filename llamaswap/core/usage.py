@@ -13,7 +13,7 @@ import json
 import math
 import re
 import zlib
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from llamaswap.core.http1 import REASONS
 
@@ -251,7 +251,17 @@ def _json_root(head: bytes, tail: bytes, opening: bytes) -> Optional[Json]:
         root = _prefix_root(head[:FAR_BYTES])
     if root is None and len(text) > NEAR_BYTES:
         root = _suffix_root(text[-FAR_BYTES:], opening)
+    is_short = not tail and NEAR_BYTES < len(head) <= 2 * FAR_BYTES
+    if root is not None and is_short and not _names_of_blocks(head) <= root.keys():
+        # One block at the beginning and another at the end. Or one is not of the top level: only parsing all tells.
+        whole = _parse(head)
+        last = whole[-1] if isinstance(whole, list) and whole else whole
+        return last if isinstance(last, dict) else root
     return root
+
+
+def _names_of_blocks(text: bytes) -> Set[str]:
+    return {match.group(1).decode() for match in _BLOCK.finditer(text)}
 
 
 def _suffix_root(text: bytes, opening: bytes) -> Optional[Json]:

@@ -217,6 +217,13 @@ def test_anthropic_stream(count):
     assert usage_of(body, EVENTS) == Usage(17, 7, 42)
 
 
+@pytest.mark.parametrize("size", [10, 7_000, 30_000, 90_000])
+@pytest.mark.parametrize("order", ["usage x timings", "timings x usage", "x timings y usage"])
+def test_blocks_that_are_far_from_each_other(size, order):
+    blocks = {"usage": OPENAI, "timings": TIMINGS, "x": [{"metrics": {"a": "}" * size}}], "y": "y" * (size // 4)}
+    assert usage_of({name: blocks[name] for name in order.split()}) == Usage(44, 3, 88, 10, 7, 500.5, 98.5, 100.5)
+
+
 @pytest.mark.parametrize("size", [10, 7_000, 30_000, 90_000, 300_000])
 def test_responses_stream_ends_with_the_whole_answer(size):
     last = {"type": "response.completed", "response": {"id": "r", "output": [{"text": "x" * size}], "usage": {
