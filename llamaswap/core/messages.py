@@ -63,13 +63,15 @@ class Response:
     each non-empty piece is flushed as it comes (chunked; close-delimited for HTTP/1.0). When it raises, the
     connection is cut without the final chunk, so work that can fail with a readable error belongs before the Response
     is returned. `on_close` is called exactly once, after the last byte or the failure, also when the client left or
-    asked with HEAD.
+    asked with HEAD. `is_watching`: a stream that only shows what goes on, so that the end of the program need not wait
+    for a reader who has stopped reading.
     """
 
     status: int
     headers: Fields = field(default_factory=list)
     body: Union[bytes, Iterable[bytes]] = b""
     on_close: Optional[Callable[[], None]] = None
+    is_watching: bool = False
 
 
 def about(request: Request) -> Dict[str, Any]:

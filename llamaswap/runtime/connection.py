@@ -104,6 +104,7 @@ class Connection:
         self.is_idle = True          # between two requests; written by the owner, read by drain and by the shedding
         self.idle_since = time.monotonic()
         self.is_draining = False
+        self.is_watching = False     # its client only looks on; written by the owner, read by the drain
         self.status = 0              # of the answer under way; 0 until its head is out
         self.sent_bytes = 0          # of its body, without framing
 
@@ -373,8 +374,10 @@ class Connection:
                 self.write_both(head, b"" if hides_body else bytes(body))
                 self.sent_bytes = 0 if hides_body else len(body)
             else:
+                self.is_watching = response.is_watching
                 self._stream(request, response.status, fields, body)
         finally:
+            self.is_watching = False
             if response.on_close is not None:
                 response.on_close()
 

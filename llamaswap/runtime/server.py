@@ -32,6 +32,7 @@ MOST_AT_ONCE = 128                # accepted from one listener before the others
 _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _RESERVED_DESCRIPTORS = 128       # for models' pipes, the store, logs
 _MOST_CONNECTIONS = 16384
+WATCHER_GRACE = 2.0               # seconds for which a stop waits for those who only watch
 
 
 class Server:
@@ -109,6 +110,11 @@ class Server:
         self._stop_accepting()
         for connection in self._copy_of_live():
             connection.drain()
+        # Who watches is told by its stream, and left behind when it does not read any more.
+        self._wait_for_none(min(deadline, time.monotonic() + WATCHER_GRACE))
+        for connection in self._copy_of_live():
+            if connection.is_watching:
+                connection.abort()
         is_clean = self._wait_for_none(deadline)
         for connection in self._copy_of_live():
             connection.abort()

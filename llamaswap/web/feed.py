@@ -55,7 +55,7 @@ class Feed:
         else:
             subscriber = self._hub.subscribe(topics, last_id=_last_id(request))
             stream = self._stream(request, subscriber)
-        return Response(200, _headers(), stream, on_close=subscriber.close)
+        return Response(200, _headers(), stream, on_close=subscriber.close, is_watching=True)
 
     # --- which topics
 

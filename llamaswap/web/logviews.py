@@ -39,7 +39,8 @@ class LogViews:
         if "run" in query:
             return Response(200, HEADERS[:2], self._find_run(rest, query["run"][-1]))
         subscription = ring.subscribe(with_history=_wants_history(query))
-        return Response(200, list(HEADERS), self._follow(subscription, request), on_close=subscription.close)
+        return Response(200, list(HEADERS), self._follow(subscription, request), on_close=subscription.close,
+                        is_watching=True)
 
     def _find_run(self, name: str, number: str) -> bytes:
         """What is left of its text; the run that goes on has no end yet."""

@@ -388,6 +388,25 @@ def test_a_stop_cuts_what_does_not_end():
         assert wait_until(lambda: r.server.connections == 0)
 
 
+@pytest.mark.parametrize("is_watching", [True, False])
+def test_a_stop_does_not_wait_for_a_watcher_that_does_not_read(monkeypatch, is_watching):
+    monkeypatch.setattr(server_module, "WATCHER_GRACE", 0.1)
+    written = []
+
+    def flood():
+        while True:
+            written.append(1)
+            yield b"x" * 65536
+    grace = 60 if is_watching else 1
+    with rig(handle=lambda request: Response(200, [], flood(), is_watching=is_watching)) as r, r.talk() as stalled:
+        stalled.send(get())
+        sizes = []
+        assert wait_until(lambda: sizes.append(len(written)) or len(written) > 2 and sizes[-20:] == [len(written)] * 20)
+        begun = time.monotonic()
+        assert r.server.stop(grace) is is_watching
+        assert time.monotonic() - begun < 40
+
+
 def test_watching_and_asking_for_a_client_that_left():
     seen = []
     gone = threading.Event()
