@@ -81,7 +81,8 @@ SORTS: Mapping[str, str] = {
 }
 FORMATS = ("csv", "jsonl", "md")
 _STATUS = re.compile(r"([1-9])(xx|[0-9][0-9])", re.IGNORECASE)
-_WHOLE = re.compile(r"[0-9]{1,18}")
+_WHOLE = re.compile(r"[0-9]{1,19}")
+MOST = 2 ** 63 - 1                    # what clients mean by "all", and what a store can hold
 _EPOCH = re.compile(r"[0-9]{1,11}(?:\.[0-9]{1,9})?")
 # A plus that was not escaped arrives as a space.
 _RFC3339 = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]+)?"
@@ -173,7 +174,7 @@ def _items(values: Mapping[str, List[str]], name: str) -> List[str]:
 def _whole(single: Mapping[str, str], name: str, complaint: str) -> Optional[int]:
     if name not in single:
         return None
-    if not _WHOLE.fullmatch(single[name].strip()) or not int(single[name]):
+    if not _WHOLE.fullmatch(single[name].strip()) or not 0 < int(single[name]) <= MOST:
         raise ClientFault(complaint)
     return int(single[name])
 

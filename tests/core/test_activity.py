@@ -60,6 +60,13 @@ def test_the_narrower_span_counts():
     assert parse_query("from=100&to=100").since == 100
 
 
+def test_the_largest_number():
+    found = parse_query(f"max_id={2 ** 63 - 1}&page={2 ** 63 - 1}")
+    assert found.max_id == found.page == 2 ** 63 - 1
+    with pytest.raises(ClientFault):
+        parse_query(f"max_id={2 ** 63}")
+
+
 LIMIT = "limit must be between 1 and 999"
 
 
