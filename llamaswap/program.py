@@ -258,11 +258,14 @@ class Program:
         scheme = "https" if self._options.tls_cert_file else "http"
         for host, port in self._server.addresses:
             log.info("llamaswap %s listening on %s://%s", __version__, scheme, format_address(host, port))
-        for host, port in self._admin_server.addresses if self._admin_server is not None else ():
+        managed = self._admin_server.addresses if self._admin_server is not None else []
+        for host, port in managed:
             log.info("management listening on http://%s", format_address(host, port))
-        if not self.config.api_keys and not all(is_loopback(host) for host, _ in self._server.addresses):
-            log.warning("anybody who reaches this machine can use it: no apiKeys are set; "
-                        "--listen 127.0.0.1:PORT keeps it to this machine")
+        for addresses, flag, what in ((self._server.addresses, "--listen", "use"),
+                                      (managed, "--admin-listen", "manage")):
+            if not self.config.api_keys and not all(is_loopback(host) for host, _ in addresses):
+                log.warning("anybody who reaches this machine can %s it: no apiKeys are set; "
+                            "%s 127.0.0.1:PORT keeps it to this machine", what, flag)
         if self._options.demo:
             print(_demo_hint(self._server.addresses[0]), flush=True)
 

@@ -90,6 +90,22 @@ def test_a_port_that_two_models_want_is_said_at_the_start(tmp_path):
     assert 'models.b.proxy: port 5800 is also the port of model "a"' in "\n".join(map(str, built.problems))
 
 
+@pytest.mark.parametrize("main, admin, said", [
+    ("127.0.0.1", "127.0.0.1", []), ("192.0.2.1", "127.0.0.1", ["use"]), ("127.0.0.1", "192.0.2.1", ["manage"]),
+    ("::", "0.0.0.0", ["use", "manage"]),
+])
+@pytest.mark.parametrize("keys", [[], ["k"]])
+def test_what_is_open_to_other_machines_is_said(make, capfd, monkeypatch, main, admin, said, keys):
+    program = make({"models": {}, "apiKeys": keys}, "--admin-listen", "127.0.0.1:0")
+    monkeypatch.setattr(type(program._server), "addresses", [(main, 1)])
+    monkeypatch.setattr(type(program._admin_server), "addresses", [(admin, 2)])
+    program._announce()
+    program._shut_down()
+    told = capfd.readouterr().out
+    assert [word for word in ("use", "manage") if f"can {word} it: no apiKeys" in told] == ([] if keys else said)
+    assert ("--admin-listen 127.0.0.1:PORT" in told) == ("manage" in said and not keys)
+
+
 def test_profiles_are_chosen_and_kept(make):
     program = make({"models": {"m": demo()}, "profiles": {"day": {"pins": {"x": "m"}}, "night": {"pins": {"x": "m"}}}})
     assert program._select_profile("day") and not program._select_profile("day")
