@@ -61,6 +61,7 @@ DRAIN_TIMEOUT = 30.0            # for requests that are being answered or wait w
 LAST_WORD = 1.0                 # of it, to refuse those who still wait
 DRAIN_PAUSE = 0.05
 RELOAD_DRAIN_TIMEOUT = 600.0    # for those of a model that a reload has changed; then they are cut
+SIGNAL_ECHO = 0.02              # between two signals that are one wish
 FALLBACK_PORT = 8080
 # A relayed chunk needs the interpreter for microseconds, but a thread that computes keeps it for the whole interval: at
 # the default 5 ms one busy thread makes every stream wait that long. Shorter is dearer where many threads want it: with
@@ -286,6 +287,7 @@ class Program:
         while True:
             number = self._next_event()
             if number in (signal.SIGTERM, signal.SIGINT, _CRASHED):
+                self._skip_echo()
                 log.info("received %s, shutting down", signal.Signals(number).name if number else "a crash report")
                 is_clean = self._shut_down()
                 return EXIT_OK if is_clean and number != _CRASHED else EXIT_FAILED
@@ -298,6 +300,13 @@ class Program:
         while not select.select([self._wake_read], [], [], pause)[0]:
             self._notifier.ping()
         return os.read(self._wake_read, 1)[0]
+
+    def _skip_echo(self) -> None:
+        """One wish can come as two signals: `timeout`, like some process managers, tells the program and then its
+        group. Who has read in the log that we are stopping, and says it again, means it."""
+        time.sleep(SIGNAL_ECHO)
+        while select.select([self._wake_read], [], [], 0)[0]:
+            os.read(self._wake_read, 64)
 
     def reload(self) -> None:
         """All or nothing: a file with an error changes nothing. Models that did not change are not touched."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import signal
 import socket
 import time
@@ -13,7 +14,7 @@ import pytest
 
 from llamaswap import program as module
 from llamaswap.cli import build_parser, parse
-from llamaswap.program import EXIT_FAILED, Program, demo_config, load, run
+from llamaswap.program import EXIT_FAILED, EXIT_OK, Program, demo_config, load, run
 from tests.support.program import await_true, chat, demo, free_ports, is_alive, write_config
 
 BUILTINS = {"llamaswap": "llamaswap"}
@@ -88,6 +89,14 @@ def test_a_port_that_two_models_want_is_said_at_the_start(tmp_path):
     built, _ = load(options("-c", str(tmp_path / "config.yaml")), BUILTINS)
     assert built.config is not None
     assert 'models.b.proxy: port 5800 is also the port of model "a"' in "\n".join(map(str, built.problems))
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGTERM] * 2, [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]])
+def test_signals_that_come_together_are_one_wish(make, signals):
+    program = make({"models": {}})
+    os.write(program._wake_write, bytes(signals))
+    assert program._wait() == EXIT_OK
+    assert select.select([program._wake_read], [], [], 0)[0] == [], "the second one would skip the waiting"
 
 
 @pytest.mark.parametrize("main, admin, said", [
