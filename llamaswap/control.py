@@ -122,6 +122,7 @@ class Control:
         self._monitor.reconfigure(config.performance)
         self._recorder.reconfigure(max_rows_in_memory=config.metrics_max_in_memory, max_rows=config.store_max_rows,
                                    max_age_days=config.store_max_age_days)
+        self._recorder.move(config.store_path, self.inflight.number_from)
         self.hub.publish("models", self.models.snapshot)
         self.hub.publish("profile", self._profile)
 

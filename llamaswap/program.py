@@ -336,8 +336,6 @@ class Program:
         self._set_up_logging(config)
         if config.admin_listen != before.admin_listen and not self._options.admin_listen:
             log.warning("adminListen takes effect at the next start")
-        if config.store_path != before.store_path:
-            log.warning("store.path takes effect at the next start")
         site = make_site(config, UpstreamPool)
         # First the models, then the names: no request may find a name whose model is not known yet.
         self._registry.reconfigure(config.models, _policy(config).evict, max_wait=config.max_wait,

@@ -222,7 +222,7 @@ ROOT_FIELDS = {
         }),
     }),
     "store": _struct("Where activity is kept.", {
-        "path": _str("SQLite file for the activity history. A new one counts from the next start."),
+        "path": _str("SQLite file for the activity history."),
         "maxRows": _int("Most requests kept in the file, the newest; 0 keeps all.", 1_000_000, minimum=0, ours=True),
         "maxAgeDays": _int("Days a request is kept in the file; 0 keeps it forever.", 90, minimum=0, ours=True),
     }, nullable=True),

@@ -24,6 +24,7 @@ TICK = 0.25                  # how often those who watch are told of changes
 FEW = 32                     # so many visits may keep whole answers for a capture; more keep head and tail
 CAPTURED_BYTES = 1 << 20     # of an answer, and of a body that is passed on as it comes
 CLIENT_GONE_STATUS = 499
+_IN_BETWEEN = 1000           # numbers left out when they go on higher: more than threads take at one moment
 _NOTHING: Mapping[str, str] = {}
 
 
@@ -258,6 +259,12 @@ class Inflight:
         """Numbers go on where those of an earlier life ended: a number names one request for ever."""
         self._numbers = itertools.count(first_id)
         spawn("inflight", self._run)
+
+    def number_from(self, first_id: int) -> None:
+        """No number below it from now on. Who takes one at this moment may still get one of the old ones."""
+        used = next(self._numbers)
+        if used < first_id:
+            self._numbers = itertools.count(max(first_id, used + _IN_BETWEEN))
 
     def close(self) -> None:
         self._is_closed = True

@@ -120,6 +120,14 @@ class Recorder:
         self._put_question(lambda store: store.reconfigure(
             max_rows_in_memory=max_rows_in_memory, max_rows=max_rows, max_age_days=max_age_days))
 
+    def move(self, path: Optional[str], number_from: Callable[[int], Any]) -> None:
+        """Soon: the store goes on at `path`, and `number_from` hears from which number on none is taken there."""
+        def go(store: Store) -> None:
+            store.move(path)
+            number_from(store.last_id() + 1)
+
+        self._put_question(go)
+
     def _put_question(self, question: Callable[[Store], Any]) -> _Answer:
         answer = _Answer()
         self._questions.append((question, answer))

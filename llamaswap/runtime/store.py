@@ -105,6 +105,19 @@ class Store:
         if db is not None:
             _close(db)
 
+    def move(self, path: Optional[str]) -> None:
+        """Go on in another file, or in memory. A file keeps what it has; what is in memory comes along, unless the new
+        file has rows already: theirs would be the same numbers."""
+        if path == self._path:
+            return
+        rows = [] if self.retry() else self._all()
+        self.close()
+        self._path, self.fault, self._said, self._refused = path, "", "", 0
+        self.open()
+        if not self._count:
+            self.add(rows)
+        self._on_fault()
+
     def retry(self) -> bool:
         """Whether the file is in use, after another attempt if it was not. Rows in memory move into it."""
         if self._is_file or self._path is None or self._db is None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -150,6 +151,25 @@ def test_a_reload_may_part_models(tmp_path):
             assert stream.read().endswith(b"data: [DONE]\n\n")
         await_true(lambda: program.running() == {"b": "ready"})
         assert program.pid_of("b") == kept
+
+
+def test_a_reload_opens_another_store(tmp_path):
+    models = {"a": demo()}
+
+    def kept(name: str) -> int:
+        with contextlib.closing(sqlite3.connect(tmp_path / name)) as db, contextlib.suppress(sqlite3.Error):
+            return int(db.execute("SELECT count(*) FROM requests").fetchone()[0])
+        return 0
+
+    with reloadable(tmp_path, models) as (program, rewrite, _):
+        pid = program.pid_of("a")
+        for reloads, name, rows in ((1, "one.db", 2), (2, "two.db", 1)):
+            rewrite(models, store={"path": f" {tmp_path / name} "})
+            program.signal(signal.SIGHUP)
+            await_true(lambda reloads=reloads: program.log.count("configuration reloaded") == reloads)
+            assert program.pid_of("a") == pid
+            await_true(lambda name=name, rows=rows: kept(name) == rows)
+    assert (kept("one.db"), kept("two.db")) == (2, 1)
 
 
 def test_a_changed_model_finishes_its_stream_before_it_is_replaced(tmp_path):

@@ -64,6 +64,15 @@ def open_one(inflight, **headers):
     return visit
 
 
+def test_numbers_only_go_up():
+    inflight = make()
+    first = inflight.open(asked("GET", "/"), "/").id
+    inflight.number_from(first)
+    second = inflight.open(asked("GET", "/"), "/").id
+    inflight.number_from(second + 100_000)
+    assert first < second < second + 100_000 <= inflight.open(asked("GET", "/"), "/").id
+
+
 def test_what_is_held_is_given_back_last_first_and_once():
     ended, log = [], []
     visit = open_one(make(ended.append))

@@ -111,6 +111,22 @@ def test_numbers_go_on_after_a_restart(make, tmp_path):
     assert [row.id for row in second.rows(order="asc")] == [1, 2]
 
 
+def test_numbers_go_on_in_another_file(make, tmp_path):
+    old = make(path=str(tmp_path / "a.db"))
+    old.start()
+    for _ in range(3):
+        old.visit().close()
+    old.close()
+    rig = make()
+    rig.start()
+    rig.visit().close()
+    rig.recorder.move(str(tmp_path / "a.db"), rig.inflight.number_from)
+    assert len(rig.rows()) == 3
+    rig.visit().close()
+    found = [row.id for row in rig.rows(order="asc")]
+    assert found[:3] == [1, 2, 3] and len(found) == 4 and found[3] > 3
+
+
 def test_what_the_store_raises_comes_back(rig):
     def fail(store):
         raise KeyError("x")

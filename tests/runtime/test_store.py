@@ -147,6 +147,37 @@ def test_memory_keeps_the_newest(opened):
     assert ids(store) == [23, 22]
 
 
+def test_it_moves(opened, tmp_path):
+    one, two = str(tmp_path / "one.db"), str(tmp_path / "two.db")
+    store = opened()
+    store.add([row(1), row(2)])
+    store.move(None)
+    assert ids(store) == [2, 1]
+    store.move(one)
+    assert store.state == "file" and ids(store) == [2, 1]
+    store.add([row(3)])
+    store.move(two)
+    assert store.state == "file" and ids(store) == []
+    store.add([row(7)])
+    store.move(one)
+    assert ids(store) == [3, 2, 1] and store.last_id() == 3
+    store.move(None)
+    assert store.state == "memory" and ids(store) == []
+    store.add([row(1, model="other")])
+    store.move(two)
+    assert ids(store) == [7]
+
+
+def test_it_moves_away_from_a_file_that_cannot_be_used(opened, tmp_path):
+    store = opened(str(tmp_path / "no" / "a.db"))
+    store.add([row(1)])
+    assert store.fault
+    store.move(str(tmp_path / "a.db"))
+    assert store.state == "file" and not store.fault and ids(store) == [1]
+    store.move(str(tmp_path / "no" / "a.db"))
+    assert store.fault and ids(store) == []
+
+
 def test_no_limit_in_memory_is_the_usual_one(opened):
     for limit in (0, -5):
         store = opened(max_rows_in_memory=limit)
