@@ -66,7 +66,7 @@ class Probe:
         self._endpoint = endpoint
         self._is_tcp_only = check_endpoint.strip() == "none"
         self._head = b"" if self._is_tcp_only else _request_head(endpoint, check_endpoint)
-        self._deadline = deadline
+        self.deadline = deadline                    # any thread may move it
         self._find_fault = find_fault
         # Once, not per probe: reading the certificates of the machine takes longer than a probe.
         self._ssl_context = ssl_context or (ssl.create_default_context() if endpoint.scheme == "https" else None)
@@ -90,10 +90,10 @@ class Probe:
                     fault = self._find_fault()
                     return Outcome(not fault, fault)
                 now = time.monotonic()
-                if now >= self._deadline:
+                if now >= self.deadline:
                     return Outcome(False, self._timeout_fault(status, now - began_at))
                 pause = _pause(now - began_at, is_answered=status != _REFUSED)
-                self._aborted.wait(min(pause, self._deadline - now))
+                self._aborted.wait(min(pause, self.deadline - now))
             return Outcome()
         finally:
             self._drop()
@@ -167,7 +167,7 @@ class Probe:
         return status
 
     def _timeout(self) -> float:
-        return max(0.001, min(self._patience, self._deadline - time.monotonic()))
+        return max(0.001, min(self._patience, self.deadline - time.monotonic()))
 
     def _keep(self, sock: socket.socket) -> None:
         with self._abort_lock:

@@ -115,6 +115,7 @@ class Running:
         self._stop_command: Optional[subprocess.Popen[bytes]] = None
         self._port = Port("", 0)                        # a place nobody can listen on, until the real one is known
         self._probe: Optional[Probe] = None
+        self._probed_at = 0.0
         self._latch = (-1, -1)                          # closing the second end tells the pumps that the tree is gone
         self._threads: Dict[str, threading.Thread] = {}
         self._tail = b""
@@ -149,11 +150,13 @@ class Running:
         self._signal_group(signal.SIGKILL)
 
     def adopt(self, model: Model) -> None:
-        """Requests and connections from now on keep to its limits. `_prepare` writes and reads in the opposite order,
-        so a pool made at the same moment gets them, too."""
+        """Its limits apply from now on. `_prepare` and `_begin_probe` write and read in the opposite order, so what is
+        made at the same moment gets them, too."""
         self.model = model
         if self.pool is not None:
             self.pool.timeouts = model.timeouts
+        if self._probe is not None:
+            self._probe.deadline = self._probed_at + model.health_check_timeout
 
     def tail(self, n: int = 20) -> str:
         """The last `n` lines this generation has written."""
@@ -377,9 +380,10 @@ class Running:
 
     def _begin_probe(self, leader: int) -> None:
         assert self.endpoint is not None
-        deadline = time.monotonic() + self.model.health_check_timeout
-        self._probe = Probe(self.endpoint, self.model.check_endpoint, deadline=deadline,
+        self._probed_at = time.monotonic()
+        self._probe = Probe(self.endpoint, self.model.check_endpoint, deadline=self._probed_at,
                             find_fault=lambda: self._port.stranger_fault(leader, self._start, self._tree))
+        self._probe.deadline = self._probed_at + self.model.health_check_timeout
         self._spawn("probe", self._await_ready, self._probe)
 
     def _await_ready(self, probe: Probe) -> None:

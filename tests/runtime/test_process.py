@@ -230,6 +230,23 @@ def test_limits_follow_a_reload(reports, book):
     reports.wait("exit")
 
 
+def test_a_load_may_be_given_more_time(start, reports):
+    """The second one is given less, and fails then."""
+    model = replace(demo("--startup-delay", "1.5"), health_check_timeout=1)
+    running = start(model)
+    running.adopt(replace(model, health_check_timeout=60))
+    reports.wait("ready")
+    running.stop(10)
+    reports.wait("exit")
+    slow = replace(demo("--startup-delay", "60"), health_check_timeout=600)
+    running = start(slow, 2)
+    eventually(lambda: running._probe is not None)
+    running.adopt(replace(slow, health_check_timeout=1))
+    reports.wait("failed")
+    running.kill()
+    eventually(lambda: reports.kinds().count("exit") == 2)
+
+
 def test_many_generations_leave_nothing(start, reports, book):
     model = demo()
     for gen in range(1, 6):
