@@ -69,8 +69,11 @@ def comes_from_elsewhere(headers: Headers) -> bool:
     """Whether a page of another site made a browser send this. Programs say nothing and are not meant.
 
     A page can forge none of these headers: X-Forwarded-Host, which a proxy in front of us may set because it changes
-    Host, would need a preflight, and management routes grant none.
+    Host, would need a preflight, and management routes grant none. For the same reason X-Requested-With, which our own
+    pages send, settles it: proxies change Host as they come, and few are told to say what it was.
     """
+    if headers.get("x-requested-with") is not None:
+        return False
     origin = headers.get("origin")
     if origin is not None:
         ours = {_host(item) for name in ("host", "x-forwarded-host") for item in headers.tokens(name)}

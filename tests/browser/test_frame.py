@@ -140,7 +140,9 @@ def test_all_under_a_prefix_and_old_names(open_ui, between):
     page.wait_for_selector('[data-notice="build"]')
     assert page.locator('[data-notice="build"]').get_by_role("button", name="Reload").count() == 1
     go(page, "#/models")
-    page.wait_for_selector("main [data-model='fast'][data-state='ready']")
+    for action, state in (("Unload", "stopped"), ("Load", "ready")):
+        page.get_by_role("button", name=f"{action} Fast One", exact=True).click()
+        page.wait_for_selector(f"main [data-model='fast'][data-state='{state}']")
 
 
 def test_ten_tabs_share_one_stream(open_ui, between):

@@ -12,7 +12,8 @@ from llamaswap.runtime.threads import spawn
 
 
 class Between:
-    """A reverse proxy with a prefix: counts the event streams, and can hold them back or put something into them."""
+    """A reverse proxy with a prefix that names its target as the host, as proxies do unless they are told otherwise:
+    counts the event streams, and can hold them back or put something into them."""
 
     def __init__(self, port: int, prefix: str = "") -> None:
         self.prefix, self.target = prefix, port
@@ -66,8 +67,9 @@ class Between:
                 return
             path = path[len(self.prefix):]
             self.asked.append(f"{method} {path}")
-            rest = re.sub(rb"(?im)^(?:proxy-)?connection:.*\r\n", b"", rest)
-            server.sendall(f"{method} {path} HTTP/1.0\r\nConnection: close\r\n".encode("ascii") + rest)
+            rest = re.sub(rb"(?im)^(?:(?:proxy-)?connection|host):.*\r\n", b"", rest)
+            server.sendall(f"{method} {path} HTTP/1.0\r\nConnection: close\r\nHost: 127.0.0.1:{self.target}\r\n"
+                           .encode("ascii") + rest)
             if not path.startswith("/api/events"):
                 self._pump(client, server)
                 return

@@ -51,6 +51,7 @@ def test_without_keys_everybody_is_let_in():
     ({"Host": "BOX:8080", "Origin": "http://box:8080"}, False),
     ({"Host": "box:443", "Origin": "https://box"}, False),
     ({"Host": "inner:8080", "X-Forwarded-Host": "box", "Origin": "https://box"}, False),
+    ({"Host": "inner:8080", "Origin": "https://box", "X-Requested-With": "llamaswap"}, False),
     ({"Host": "box:8080", "Origin": "http://evil"}, True),
     ({"Host": "box:8080", "Origin": "http://box:8081"}, True),
     ({"Host": "box:8080", "Origin": "null"}, True),
