@@ -111,6 +111,8 @@ function place(box, rows) {
 	if (focused && document.activeElement !== focused && focused.isConnected) focused.focus({ preventScroll: true });
 }
 
+export const at = (id) => document.getElementById(id);
+
 let count = 0;
 export const newId = (prefix = 'n') => `${prefix}-${++count}`;
 
@@ -120,5 +122,5 @@ export function every(ms, run) {
 	onCleanup(() => clearInterval(timer));
 }
 
-export const icon = (name, label) => s('svg', { class: `icon icon-${name}`, 'aria-hidden': !label && 'true',
+export const icon = (name, label) => s('svg', { class: 'icon', 'aria-hidden': !label && 'true',
 	role: label && 'img', 'aria-label': label, focusable: 'false' }, s('use', { href: `${SPRITE}#${name}` }));

@@ -1,13 +1,13 @@
 // One request, in the drawer.
 import { download } from '../core/clipboard.js';
-import { append, h, inRow, inStack } from '../core/dom.js';
+import { append, at, h, inRow, inStack } from '../core/dom.js';
 import { bytes, dateTime, duration } from '../core/format.js';
 import { api, apiUrl } from '../core/net.js';
 import { setting } from '../core/persist.js';
 import { go, href, route } from '../core/router.js';
 import { computed, effect, onCleanup, untracked } from '../core/signal.js';
 import { API, pathOf } from '../state/requestquery.js';
-import { done, live } from '../state/requests.js';
+import { live } from '../state/requests.js';
 import { asked } from '../ui/asked.js';
 import { timelineBar } from '../ui/bars.js';
 import { modelLink } from '../ui/modelparts.js';
@@ -28,7 +28,7 @@ export function inspector(list) {
 }
 
 function open(list) {
-	const box = document.getElementById('drawer');
+	const box = at('drawer');
 	let last = null;
 	const shown = computed(() => {
 		last = shownId() || last;        // its end draws nothing anew
@@ -65,7 +65,7 @@ function open(list) {
 		removeEventListener('keydown', onKey);
 		box.hidden = true;
 		box.replaceChildren();
-		if (!list.focusRow(last)) document.getElementById('title').focus({ preventScroll: true });
+		if (!list.focusRow(last)) at('title').focus({ preventScroll: true });
 	});
 }
 
@@ -79,11 +79,10 @@ function grip() {
 }
 
 function inspect(id) {
-	const find = (rows) => rows.find((row) => row.id === id);
-	const running = computed(() => find(live()));
+	const running = computed(() => live().find((row) => row.id === id));
 	const isRunning = computed(() => Boolean(running()));
 	// From the list: one that is not there is an answer and no error.
-	return asked(async (abort) => running.peek() || find(done.peek())
+	return asked(async (abort) => running.peek()
 		|| (await api(API, { query: { min_id: id, max_id: id }, signal: abort })).data[0] || { isGone: true }, isRunning)
 		.view((row) => (row.isGone ? emptyState({ title: 'This request is not in the history',
 			text: 'It may be too old, or its number may be wrong.' }) : content(computed(() => running() || row))));
@@ -98,7 +97,7 @@ function content(row) {
 		.view((found) => views(first, readCapture(found, first)));
 	return h('div', { class: 'stack inspector' },
 		inRow(stateOf(row), modelLink(first.model || first.requested), h('span', { class: 'muted' }, dateTime(first.at))),
-		first.error_msg && h('p', { class: 'notice error wrap' }, first.error_msg),
+		first.error_msg && h('p', { class: 'notice error' }, first.error_msg),
 		timelineBar({ label: 'Time', parts: () => timeline(row()), format: duration }),
 		facts(numbersOf(row), { class: 'narrow' }),
 		facts([['Path', `${first.method} ${pathOf(first)}`],

@@ -23,6 +23,7 @@ export const mount = (ctx) => modelsPage(ctx, 'Models', page);
 
 const query = (name) => route().query.get(name) || '';
 const chosen = (name) => route().query.getAll(name);
+const toggled = (list, item) => (list.includes(item) ? list.filter((each) => each !== item) : [...list, item]);
 
 function page() {
 	const words = computed(() => query('q').toLowerCase().split(/\s+/));
@@ -70,8 +71,7 @@ function toolbar(found, result) {
 	const counts = computed(() => countBy(found(), stateOf), alike);
 	const put = (name, value) => setQuery({ [name]: value }, { push: true });
 	const toggle = (name, value, label, count) => chip(label, { count, pressed: () => chosen(name).includes(value),
-		onclick: () => put(name, chosen(name).includes(value) ? chosen(name).filter((each) => each !== value)
-			: [...chosen(name), value]) });
+		onclick: () => put(name, toggled(chosen(name), value)) });
 	const choice = (label, options, name) => h('label', { class: 'row' }, label,
 		select(options, { value: () => query(name), onchange: (value) => put(name, value) }));
 	return inStack(
@@ -95,7 +95,7 @@ function modelRow(model, isShown, today) {
 	stateBadge(() => faceOf(model())),
 	h('div', { class: 'model-name' },
 		h('strong', { class: 'row' }, modelLink(id, () => displayName(model()))),
-		h('div', { class: 'muted small wrap' }, () => hasName() && idButton(id),
+		h('div', { class: 'muted small' }, () => hasName() && idButton(id),
 			() => [alsoCalled(model()), pins().includes(id) && ' pinned'])),
 	h('div', { class: 'row model-do' }, modelAction(model), modelMenu(model)),
 	h('div', { class: 'model-text muted small' },
@@ -134,8 +134,7 @@ function menuItems(model) {
 			run: () => open(page, '_blank', 'noopener') },
 		to('Requests', 'requests'), !peer && to('Logs', 'logs'), to('Configuration', 'config'),
 		{ label: 'Copy id', run: () => copy(id) }, { label: 'Copy curl', run: () => copy(curlFor(model)) },
-		{ label: 'Pinned', checked: isPinned, run: () => pins.update((all) => (isPinned ? all.filter((each) => each !== id)
-			: [...all, id])) }];
+		{ label: 'Pinned', checked: pins.peek().includes(id), run: () => pins.update((all) => toggled(all, id)) }];
 }
 
 async function copy(text) {

@@ -51,7 +51,7 @@ function waiting() {
 			link(href('requests', id), model),
 			h('span', { class: 'clip muted' }, `${session || ''} ${client}`),
 			h('span', { class: 'num' }, () => clock(since(at))),
-			h('span', { class: 'grow wrap muted' }, () => request().reason));
+			h('span', { class: 'grow muted' }, () => request().reason));
 	}, 'Nobody is waiting.');
 }
 

@@ -66,7 +66,7 @@ function speeds(filters) {
 		if (isOld && isOpen.peek()) again();
 		isOld = false;
 	});
-	const chart = (label, name) => histogram({ label, data: () => value()?.[name], format: speed, height: 64 });
+	const chart = (label, name) => histogram({ label, data: () => value()?.[name], format: speed });
 	return h('details', { class: 'card', open: isOpen.peek(), ontoggle: (event) => isOpen.set(event.currentTarget.open) },
 		h('summary', null, h('h2', null, 'Speeds'),
 			h('span', { class: 'muted small' }, () => (value() ? sums(value()) : ''))), failure,

@@ -4,7 +4,7 @@ import { h, inRow, inStack } from '../core/dom.js';
 import { hello, status, transport } from '../core/feed.js';
 import { absoluteTimes, bytes, clock, hour12, num, tick, units } from '../core/format.js';
 import { singleKeys } from '../core/keys.js';
-import { api, apiKey, isKeyRemembered, keyNeeded, setKey } from '../core/net.js';
+import { apiKey, isKeyRemembered, keyNeeded, setKey } from '../core/net.js';
 import { allSettings, forgetSettings, replaceSettings } from '../core/persist.js';
 import { computed } from '../core/signal.js';
 import { chats, deleteChat, deleteEntry, library, openChats } from '../state/chats.js';
@@ -40,7 +40,7 @@ export function mount(ctx) {
 			inRow(button('Set a key', { onclick: () => keyNeeded.set({ message: '' }) }),
 				button('Forget the key', { disabled: () => !apiKey(), onclick: () => setKey('') }))),
 		storage(),
-		card('Version', {}, asked((abort) => api('api/version', { signal: abort })).view((found) => facts([
+		card('Version', {}, asked('api/version').view((found) => facts([
 			['Version', found.version], ['Commit', found.commit || 'unknown'], ['Built', found.build_date || 'unknown']]))),
 		card('Event stream', {}, facts([
 			['Carried by', transport],

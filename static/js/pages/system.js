@@ -155,7 +155,7 @@ function energyCard(energy) {
 }
 
 function hardwareTab() {
-	return asked((abort) => api('api/hardware', { signal: abort })).view((found) => {
+	return asked('api/hardware').view((found) => {
 		const pairs = PARTS.flatMap((part) => factsOf(found[part], part));
 		return card('Hardware', { actions: copyButton(pairs.map((pair) => pair.join(': ')).join('\n'), 'Copy summary') },
 			facts(pairs));
@@ -171,7 +171,7 @@ function factsOf(value, path) {
 }
 
 function configTab() {
-	const { again, view } = asked((abort) => api('api/config', { signal: abort }));
+	const { again, view } = asked('api/config');
 	subscribe('notice', again);      // tells of every reading of the files
 	return view(({ config, paths, valid, problems, loaded_at: loadedAt }) => [
 		card('Files', {}, facts([

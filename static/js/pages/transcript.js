@@ -135,11 +135,11 @@ export const conversation = ({ sent, got }) => [
 	got.usage && [h('h3', null, 'Usage'), facts(flat(got.usage), { class: 'narrow' })]];
 
 const side = (title, { messages, note, error, text, pretty: body }) => [h('h3', null, title),
-	note && h('p', { class: 'notice warning' }, note), error && h('p', { class: 'notice error wrap' }, error),
+	note && h('p', { class: 'notice warning' }, note), error && h('p', { class: 'notice error' }, error),
 	messages.map(message), !messages.length && !error && text && codeBlock(body, { label: `${title} body` })];
 
 const fold = (title, content) => h('details', null, h('summary', null, title), content);
-const long = (text) => h('div', { class: 'wrap said' }, cut(text));
+const long = (text) => h('div', { class: 'said' }, cut(text));
 const json = (value, label) => codeBlock(pretty(value), { label });
 const named = (name, detail = '') => h('div', null, h('strong', null, name),
 	h('span', { class: 'muted small' }, ` ${detail}`));
@@ -158,7 +158,7 @@ const VIEWS = {
 	reasoning: ({ text }) => fold(`Reasoning (${num(text.length)} characters)`, long(text)),
 	// Only what came with the request is drawn: nothing is fetched from elsewhere.
 	image: ({ url }) => (url.startsWith('data:') ? h('img', { class: 'attached', src: url, alt: 'Image in the message' })
-		: h('p', { class: 'wrap' }, `Image at ${url.slice(0, 500)}`)),
+		: h('p', null, `Image at ${url.slice(0, 500)}`)),
 	result: ({ name, id, parts }) => [named('Result', name || id), parts.map(view)],
 	call: ({ name, id, args }) => [named(`Calls ${name}`, id), json(args, `Arguments of ${name}`)],
 	other: ({ name, text }) => codeBlock(text, { label: name }),

@@ -1,6 +1,6 @@
 // A conversation, and the list of those kept here.
 import { download } from '../core/clipboard.js';
-import { each, h, inRow, inStack } from '../core/dom.js';
+import { at, each, h, inRow, inStack } from '../core/dom.js';
 import { go, href, route } from '../core/router.js';
 import { computed, effect, onCleanup, signal, untracked } from '../core/signal.js';
 import { asMarkdown, changeChat, chatById, chats, deleteChat, deleteEntry, exportChats, importChats, isReady, library,
@@ -158,7 +158,7 @@ function settingsOf(current, change, onModel) {
 
 /** The end of the log stays in sight until the reader goes elsewhere. */
 function followed(log) {
-	const main = document.getElementById('main');
+	const main = at('main');
 	let height = 0;
 	const toEnd = () => main.scrollTo({ top: main.scrollHeight, behavior: 'instant' });
 	const observer = new ResizeObserver(() => {

@@ -11,7 +11,7 @@ import { button, copyButton, facts, iconButton, inlineError } from '../ui/parts.
 import { runOf } from './api.js';
 
 const small = (...inside) => h('p', { class: 'muted small' }, inside);
-const verbatim = (text) => h('pre', { class: 'well wrap', tabindex: '0' }, text);
+const verbatim = (text) => h('pre', { class: 'well said', tabindex: '0' }, text);
 
 /** todo: {retry, retryWith, edit, proceed, branch, remove} of the message, and isBusy. */
 export function messageView(item, todo) {

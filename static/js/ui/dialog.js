@@ -1,5 +1,5 @@
 // Modal dialogs on the native element.
-import { h, newId } from '../core/dom.js';
+import { at, h, newId } from '../core/dom.js';
 import { scope } from '../core/signal.js';
 import { button, iconButton } from './parts.js';
 
@@ -18,7 +18,7 @@ export function openDialog({ title, body, actions, wide, onClose }) {
 			end();
 			element.remove();
 			// The browser gives the focus back to the opener, unless that is gone.
-			if (!opener?.isConnected) document.getElementById('title').focus({ preventScroll: true });
+			if (!opener?.isConnected) at('title').focus({ preventScroll: true });
 			onClose?.(value);
 		} },
 	h('div', { class: 'dialog-head' }, h('h2', { id }, title),

@@ -11,7 +11,6 @@ import { asked } from './asked.js';
 import { button, codeBlock, emptyState, linkButton, skeleton } from './parts.js';
 import { askFirst, toastError } from './toast.js';
 
-const GLYPHS = { starting: 'busy', stopping: 'busy' };
 const PHASES = { queued: ['queued', 'queued'], loading: ['starting', 'loading'], prompt: ['starting', 'prompt'],
 	generating: ['ready', 'generating'] };
 // What the button of a model says when something is asked of it, and else in each state.
@@ -69,7 +68,7 @@ export async function selectProfile(name) {
 
 function mark(kind, face, ...more) {
 	const state = computed(() => face().state);
-	return h('span', { class: () => `${kind} is-${state()}` }, () => icon(GLYPHS[state()] || state()), more);
+	return h('span', { class: () => `${kind} is-${state()}` }, () => icon(state()), more);
 }
 export const stateGlyph = (face) => mark('glyph', face);
 export const stateBadge = (face) => mark('badge', face, () => face().word);
@@ -82,7 +81,7 @@ export const phaseBadge = (request) => stateBadge(() => {
 
 /** As large as it must be to be hit. */
 export const link = (target, text, props) => h('a', { class: 'clip', href: target,
-	css: { 'line-height': '24px', 'min-width': '24px' }, ...props }, text);
+	css: { 'line-height': '24px' }, ...props }, text);
 export const modelLink = (id, text = id) => link(href('models', id), text, { title: id });
 
 /** Load, Cancel or Unload, whatever can be done now. */

@@ -1,5 +1,5 @@
 // The page of the route, in a scope of its own.
-import { h } from '../core/dom.js';
+import { at, h } from '../core/dom.js';
 import { connection, hello } from '../core/feed.js';
 import { apiKey } from '../core/net.js';
 import { go, route } from '../core/router.js';
@@ -34,7 +34,6 @@ export const instance = () => instanceName() || hello()?.instance || 'llamaswap'
 let current = null;         // {page, hash, fits, end, abort, guard}
 let isFirst = true;
 const sheets = {};
-const at = (id) => document.getElementById(id);
 const setActions = (...nodes) => at('actions').replaceChildren(...nodes);
 
 export function startPages() {
@@ -61,7 +60,7 @@ async function open(to, isForced) {
 	if (!(await mayLeave(to))) return;
 	current?.abort.abort();
 	current?.end();
-	let [body, end] = scope(() => skeleton(4));
+	let [body, end] = scope(skeleton);
 	const visit = current = { page: to.page, hash: to.hash, fits: () => true, end, abort: new AbortController(),
 		guard: () => '' };
 	setActions();

@@ -26,8 +26,8 @@ export const chip = (label, { pressed, count, ...props }) => h('button', { type:
 	'aria-pressed': () => String(Boolean(pressed())), ...props },
 	label, count && h('span', { class: 'num muted' }, count));
 
-export const card = (title, { actions, id = newId('card'), ...props } = {}, ...children) =>
-	h('section', { 'aria-labelledby': id, ...props, class: classes('card', props.class) },
+export const card = (title, { actions, id = newId('card') }, ...children) =>
+	h('section', { class: 'card', 'aria-labelledby': id },
 		h('div', { class: 'card-head' }, h('h2', { id }, title), actions && h('div', { class: 'row end' }, actions)),
 		children);
 
@@ -95,8 +95,8 @@ export function copyButton(text, label = 'Copy', props = {}) {
 	} });
 }
 
-export const codeBlock = (text, { label = 'Text', copy = true } = {}) => h('div', { class: 'codeblock' },
-	copy && copyButton(text), h('pre', { class: 'well mono', tabindex: '0', role: 'region', 'aria-label': label }, text));
+export const codeBlock = (text, { label = 'Text' } = {}) => h('div', { class: 'codeblock' },
+	copyButton(text), h('pre', { class: 'well mono', tabindex: '0', role: 'region', 'aria-label': label }, text));
 
 /** The names of picture buttons, until a key is pressed (WCAG 1.4.13). */
 export function startTooltips() {

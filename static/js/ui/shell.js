@@ -1,5 +1,5 @@
 // The frame: vital signs, navigation, keys.
-import { append, each, h, icon } from '../core/dom.js';
+import { append, at, each, h, icon } from '../core/dom.js';
 import { connection, retryNow } from '../core/feed.js';
 import { bytes, num } from '../core/format.js';
 import { shortcut } from '../core/keys.js';
@@ -27,7 +27,6 @@ const PALETTE = 'Search and commands';
 const HELP = 'Keyboard shortcuts';
 const RAIL = 'Narrow or widen the navigation';
 
-const at = (id) => document.getElementById(id);
 const target = (page) => href(page === 'overview' ? '' : page);
 const moreItems = () => PAGES.slice(FITTING).map(([page, label]) => ({ label, href: target(page) }));
 const toggleRail = () => railIsNarrow.update((is) => !is);

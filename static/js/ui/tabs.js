@@ -2,7 +2,7 @@
 import { h, inStack, newId } from '../core/dom.js';
 import { arrowKeys } from '../core/keys.js';
 
-/** list: [{id, label, href}] or a function giving them; current: () => id; panel: () => content. */
+/** list: [{id, label, href}]; current: () => id; panel: () => content. */
 export function tabs(label, list, current, panel) {
 	const id = newId('tab');
 	const tab = (each) => h('a', { role: 'tab', id: `${id}-${each.id}`, href: each.href, 'aria-controls': id,
@@ -14,7 +14,7 @@ export function tabs(label, list, current, panel) {
 		if (event.key !== ' ') return;
 		event.preventDefault();
 		event.target.click();
-	} }, () => (typeof list === 'function' ? list() : list).map(tab));
+	} }, list.map(tab));
 	return inStack(strip,
 		h('div', { role: 'tabpanel', id, 'aria-labelledby': () => `${id}-${current()}` }, panel));
 }

@@ -1,5 +1,5 @@
 // Short messages. Errors stay until dismissed.
-import { h, icon } from '../core/dom.js';
+import { at, h, icon } from '../core/dom.js';
 import { announce } from '../core/live.js';
 export { announce } from '../core/live.js';
 
@@ -8,7 +8,7 @@ const MOST = 4;
 const ICONS = { error: 'failed', ok: 'check', info: 'info' };
 
 export function toast(text, { kind = 'info', action, detail } = {}) {
-	const box = document.getElementById('toasts');
+	const box = at('toasts');
 	const press = (label, run, props) => h('button', { type: 'button', ...props, onclick: () => {
 		element.remove();
 		run?.();
