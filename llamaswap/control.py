@@ -74,7 +74,8 @@ class Control:
                                 on_sample=self._sampled)
         self._hardware = Hardware()
         self._log_feed = LogFeed(logs, self.hub)
-        self.models = Models(registry, site, self._histories, cost_of=self._cost_of, last_line=logs.last_line)
+        self.models = Models(registry, site, self._histories, cost_of=self._cost_of, last_line=logs.last_line,
+                             on_order=self._publish_model)
         self.feed = Feed(self.hub, hello=self._hello, is_model=lambda name: name in self._site().config.models,
                          ui_config=self._ui_config, peer_models=self.models.peer_shapes,
                          peer_inflight=self._peer_inflight, peer_entry=self._peer_entry, is_ending=is_ending)

@@ -185,6 +185,10 @@ class Lease:
         self._registry._release(self, fault)
 
     @property
+    def is_waiting(self) -> bool:
+        return self._ticket.state is TicketState.QUEUED
+
+    @property
     def is_granted(self) -> bool:
         return self._run is not None
 

@@ -16,7 +16,7 @@ from llamaswap.core.settings import Capabilities, Config, Model
 from llamaswap.core.tickets import ModelStatus
 from llamaswap.runtime.costs import Cost
 from llamaswap.runtime.histories import Failure, Histories
-from llamaswap.runtime.registry import Registry
+from llamaswap.runtime.registry import Lease, Registry
 from llamaswap.web.listing import flags_of
 from llamaswap.web.replies import json_response
 from llamaswap.web.sites import Site
@@ -25,15 +25,19 @@ View = Dict[str, Any]
 
 
 class Models:
-    """`cost_of` and `last_line` are asked for models that run; they answer from what is known, without waiting."""
+    """`cost_of` and `last_line` are asked for models that run; they answer from what is known, without waiting.
+    `on_order`: an order to load that model waits, or waits no more."""
 
     def __init__(self, registry: Registry, site: Callable[[], Site], histories: Histories, *,
-                 cost_of: Callable[[str], Optional[Cost]], last_line: Callable[[str], str]) -> None:
+                 cost_of: Callable[[str], Optional[Cost]], last_line: Callable[[str], str],
+                 on_order: Callable[[str], None] = lambda model_id: None) -> None:
         self._registry = registry
         self._site = site
         self._histories = histories
         self._cost_of = cost_of
         self._last_line = last_line
+        self._on_order = on_order
+        self._orders: Dict[str, Lease] = {}      # the newest one to load each; most are fulfilled
 
     # --- handlers
 
@@ -48,7 +52,9 @@ class Models:
     def load(self, request: Request, rest: str) -> Response:
         """Begin to load, and say so at once; what comes of it is an event, and the state of the model."""
         model = self._find(rest)
-        self._registry.load(model.id)
+        if not self._is_ordered(model.id):
+            self._orders[model.id] = self._registry.load(model.id)
+            self._on_order(model.id)
         status = self._registry.status(model.id)
         state = status.state if status is not None else "stopped"
         # The run that is being loaded has a number from the start; one that waits for others to go has none yet.
@@ -56,11 +62,19 @@ class Models:
         return json_response({"msg": "ok", "model": model.id, "load": number, "state": state}, status=202)
 
     def cancel(self, request: Request, rest: str) -> Response:
-        """End a load. A model that is ready is not touched: that is unloading."""
+        """End a load, also one that waits for room; then requests for the model go on waiting. A model that is ready is
+        not touched: that is unloading."""
         model = self._find(rest)
-        if not self._registry.cancel_load(model.id):
+        is_ordered = self._is_ordered(model.id)
+        if is_ordered:
+            self._orders[model.id].cancel()       # first: it could come to its start meanwhile
+        if not self._registry.cancel_load(model.id) and not is_ordered:
             raise ClientFault(f"model {model.id} is not being loaded", status=409, code="conflict")
+        self._on_order(model.id)
         return json_response({"msg": "ok", "model": model.id})
+
+    def _is_ordered(self, model_id: str) -> bool:
+        return model_id in self._orders and self._orders[model_id].is_waiting
 
     def plan(self, request: Request, rest: str) -> Response:
         """What a request for ?model= would meet now."""
@@ -137,7 +151,8 @@ class Models:
             "concurrency": model.concurrency_limit or None, "state": state,
             "since": wall(status.since) if status else None, "generation": status.generation if status else 0,
             "in_flight": status.in_flight if status else 0, "queued": status.queued if status else 0,
-            "leaving": bool(status and status.leaving), "waiting_for": status.waiting_for if status else "",
+            "ordered": self._is_ordered(model.id), "leaving": bool(status and status.leaving),
+            "waiting_for": status.waiting_for if status else "",
             "started_at": wall(status.started_at) if status else None,
             "ready_at": wall(status.ready_at) if status else None,
             "unload_at": wall(status.idle_deadline) if status else None,
@@ -177,8 +192,8 @@ def _peer_views(config: Config) -> Iterator[View]:
             yield {"id": f"{peer.id}/{name}", "name": f"{peer.id}: {name}", "description": "", "aliases": [],
                    "unlisted": False, "kind": "peer", "peer": peer.id, "group": None, "capabilities": None, "ttl": 0,
                    "concurrency": None, "state": "", "since": None, "generation": 0, "in_flight": 0, "queued": 0,
-                   "leaving": False, "waiting_for": "", "started_at": None, "ready_at": None, "unload_at": None,
-                   "last_used_at": None, "pid": None, "port": None, "proxy": redact(peer.proxy),
+                   "ordered": False, "leaving": False, "waiting_for": "", "started_at": None, "ready_at": None,
+                   "unload_at": None, "last_used_at": None, "pid": None, "port": None, "proxy": redact(peer.proxy),
                    "memory": _memory(None), "load_ms": [], "load_estimate_ms": None, "last_line": None,
                    "last_error": None}
 

@@ -207,6 +207,20 @@ def test_23_25_load_once_and_cancel(served: Any, visit: Any) -> None:
 
 
 def test_24_progress_while_starting(served: Any, visit: Any) -> None:
+def test_25_a_load_that_waits_for_room_says_so_and_is_called_off(served: Any, visit: Any) -> None:
+    load(served, "fast")
+    page = visit()
+    with served.stream("POST", "/v1/chat/completions", chat("fast", stream=True, demo={"tokens": 5000,
+                                                                                "token_delay": 0.05})):
+        row(page, "wordy").get_by_role("button", name="Load Wordy One").click()
+        in_state(page, "wordy", "queued")
+        row(page, "wordy").get_by_text("waiting for fast to finish").wait_for()
+        row(page, "wordy").get_by_role("button", name="Cancel Wordy One").click()
+        in_state(page, "wordy", "stopped")
+        row(page, "wordy").get_by_role("button", name="Load Wordy One").wait_for()
+        assert served.running() == {"fast": "ready"}
+
+
     served.ask("POST", "/api/models/load/slow")          # so that there is something to estimate from
     page = visit()
     in_state(page, "slow", "ready")

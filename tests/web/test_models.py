@@ -29,11 +29,11 @@ class Rig:
         self.launcher = FakeLauncher()
         config = self.site.config
         self.histories = Histories(lambda model, lines: "last words")
-        self.costs = {}
+        self.costs, self.orders = {}, []
         self.registry = Registry(config.models, Groups(config.groups).evict, launcher=self.launcher,
                                  tell=self.histories.note)
         self.models = Models(self.registry, lambda: self.site, self.histories, cost_of=self.costs.get,
-                             last_line=lambda model: f"{model}: loading weights")
+                             last_line=lambda model: f"{model}: loading weights", on_order=self.orders.append)
 
     def ask(self, name, rest="", query=""):
         return loaded(getattr(self.models, name)(asked("GET", f"/{query}"), rest))
@@ -129,6 +129,22 @@ def test_cancel_ends_a_load_and_nothing_else(rig):
     assert rig.ask("cancel", "m")["model"] == "m"
     rig.until(lambda: rig.view("m")["state"] == "stopped", "it is stopped")
     assert rig.view("m")["last_error"] is None, "what was cancelled has not failed"
+
+
+def test_a_load_that_waits_for_room_is_told_and_called_off(rig):
+    rig.models.load(asked("POST", "/"), "m")
+    rig.until(lambda: rig.view("m")["state"] == "ready", "it is loaded")
+    with rig.registry.lease("m"):
+        for _ in range(2):
+            assert loaded(rig.models.load(asked("POST", "/"), "other"))["state"] == "stopped"
+        assert (rig.view("other")["ordered"], rig.view("other")["queued"]) == (True, 1)
+        with rig.registry.lease("other") as request:
+            assert rig.ask("cancel", "other")["model"] == "other"
+            assert (rig.view("other")["ordered"], rig.view("other")["queued"]) == (False, 1) and request.is_waiting
+            with pytest.raises(ClientFault, match="is not being loaded"):
+                rig.ask("cancel", "other")
+        assert rig.orders == ["m", "other", "other"]
+    assert rig.view("m")["state"] == "ready" and not rig.view("m")["ordered"]
 
 
 def test_plans(rig):

@@ -87,7 +87,8 @@ export const modelLink = (id, text = id) => link(href('models', id), text, { tit
 /** Load, Cancel or Unload, whatever can be done now. */
 export function modelAction(model) {
 	const { id, peer } = model.peek();
-	const todo = computed(() => LABELS[pendingOf(id) || model().state] || (hasFailure(model()) ? 'Retry' : 'Load'));
+	const todo = computed(() => LABELS[pendingOf(id) || model().state] || (model().ordered ? 'Cancel'
+		: hasFailure(model()) ? 'Retry' : 'Load'));
 	const run = () => {
 		if (todo() === 'Unload') unloadModel(model());
 		else change(id, todo() === 'Cancel' ? 'cancel' : 'load');
@@ -119,7 +120,7 @@ export function happening(model, isOpen = false) {
 		() => {
 			const { state, queued, waiting_for: why } = model();
 			return queued > 0 && ['stopped', 'stopping'].includes(state) && h('p', { class: 'muted small' },
-				`Requests waiting: ${queued}${why && `, ${why}`}`);
+				`Waiting: ${queued}${why && `, ${why}`}`);
 		},
 		() => cause() && failure(model.peek(), cause(), isOpen)];
 }
