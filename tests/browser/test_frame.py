@@ -4,6 +4,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import time
 from typing import Any, Callable, Iterator, List
 
 import pytest
@@ -303,6 +304,36 @@ def test_a_hidden_page_is_current_when_seen_again(open_ui, served):
                                                                                   "token_delay": 0.05})):
         until(page, "document.title.startsWith('(1) Models')")
     until(page, "document.title.startsWith('Models')")
+
+
+def test_what_ended_while_nobody_looked_is_counted(open_ui, between, served):
+    """The stream was left meanwhile, and told nothing of it."""
+    def total() -> int:
+        return served.ask("GET", "/api/metrics/activity?limit=1").json()["total"]
+
+    def agree() -> bool:
+        return page.locator(".tile .big").first.inner_text() == str(total())
+    page = open_ui("#/", on=between)
+    wait_live(page)
+    await_true(agree)
+    before = total()
+    page.evaluate(HIDE, True)
+    await_true(lambda: between.streams == 0)
+    served.ask("POST", "/v1/chat/completions", chat("fast"))
+    await_true(lambda: total() > before)
+    page.evaluate(HIDE, False)
+    await_true(agree)
+
+
+def test_the_energy_of_the_last_hour_is_kept_up(open_ui, between):
+    def asked() -> int:
+        return sum("/api/performance" in each for each in between.asked)
+    page = open_ui("", on=between)
+    wait_live(page)
+    await_true(asked)
+    before = asked()
+    page.clock.set_fixed_time(time.time() + 61)
+    await_true(lambda: asked() > before)
 
 
 # --- accessibility, narrow screens, preferences

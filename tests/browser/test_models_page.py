@@ -4,6 +4,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import time
 from typing import Any, Iterator, List
 from urllib.parse import quote
 
@@ -480,6 +481,19 @@ def test_model_overview(served: Any, visit: Any) -> None:
     page.wait_for_selector('#view [data-state="stopped"]')
     page.locator("[data-plan=start]").wait_for()
     page.get_by_text("stopped for").wait_for()
+
+
+def test_what_is_of_today_ends_at_midnight(served: Any, visit: Any) -> None:
+    served.ask("POST", "/v1/chat/completions", chat("fast"))
+    page = visit()
+    row(page, "fast").get_by_text("today").wait_for()
+    other = visit("#/models/fast")
+    day = other.get_by_role("region", name="Last 24 hours")
+    await_true(lambda: re.search(r"Requests\s+[1-9]", day.inner_text()))
+    tomorrow = time.time() + 86400 + 99
+    page.clock.set_fixed_time(tomorrow)
+    await_true(lambda: "today" not in row(page, "fast").inner_text())
+    await_true(lambda: re.search(r"Requests\s+0", day.inner_text()))
 
 
 def test_model_tabs(served: Any, visit: Any) -> None:

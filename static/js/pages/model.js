@@ -86,7 +86,7 @@ function plan(id) {
 }
 
 function lastDay(id) {
-	const { rows, more, complaint } = recentRows({ model: id, from: Math.floor(serverNow() - DAY) });
+	const { rows, more, complaint } = recentRows(() => serverNow() - DAY, id);
 	const total = (of) => () => (rows() ? num(sum(rows().map(of))) + more() : 'unknown');
 	const speeds = () => {
 		const spans = spansOf(rows() || [], STEP, DAY / STEP);

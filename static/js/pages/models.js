@@ -31,7 +31,7 @@ function page() {
 		&& (query('unlisted') || !model.unlisted)));
 	const shown = computed(() => new Set(found().filter((model) => !chosen('state').length
 		|| chosen('state').includes(stateOf(model))).map((model) => model.id)));
-	const today = recentRows({ from: Math.floor(new Date().setHours(0, 0, 0, 0) / 1000) });
+	const today = recentRows(() => new Date().setHours(0, 0, 0, 0) / 1000);
 	const counts = computed(() => countBy(today.rows() || [], (row) => row.model));
 	const count = ({ id }) => counts()[id];
 	const config = asked('api/config', computed(() => query('group') === 'engine' || null));
@@ -128,7 +128,6 @@ function menuItems(model) {
 	// ComfyUI has a path of its own, under which its page finds its files.
 	const page = id === 'comfyui_auto' ? `${BASE}comfyui/` : `${apiUrl('upstream', id)}/`;
 	const to = (label, tab) => ({ label, href: href('models', id, tab) });
-	const isPinned = pins.peek().includes(id);
 	return [{ label: 'Chat', href: href('play', 'chat', { model: id }) },
 		!peer && { label: 'Open its server', hint: state === 'ready' ? 'new tab' : 'loads it',
 			run: () => open(page, '_blank', 'noopener') },

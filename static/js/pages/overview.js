@@ -1,12 +1,12 @@
 // What is loaded, what it costs, who waits, what broke.
 import { each, h, inStack } from '../core/dom.js';
-import { bytes, clock, isNumber, num, serverNow, short, since, speed, tick, timeElement } from '../core/format.js';
+import { bytes, clock, isNumber, num, serverNow, short, since, speed, timeElement } from '../core/format.js';
 import { href } from '../core/router.js';
 import { computed, untracked } from '../core/signal.js';
 import { alike, displayName, faceOf, hasFailure, models, stateOf } from '../state/models.js';
 import { perf } from '../state/perf.js';
 import { live } from '../state/requests.js';
-import { asked, meanSpeed, recentRows, spansOf, sum } from '../ui/asked.js';
+import { asked, meanSpeed, minute, recentRows, spansOf, sum } from '../ui/asked.js';
 import { spark, stackedBar } from '../ui/bars.js';
 import { costs, happening, link, modelAction, modelLink, modelsPage, stateBadge } from '../ui/modelparts.js';
 import { card } from '../ui/parts.js';
@@ -81,11 +81,10 @@ function segments({ id, mem_used_mb: used, mem_total_mb: total }) {
 
 /** Four tiles and a list of what went wrong, from the history and kept up by the stream. */
 function lastHour() {
-	const { rows, more, complaint } = recentRows({ from: Math.floor(serverNow() - HOUR) });
+	const { rows, more, complaint } = recentRows(() => serverNow() - HOUR);
 	// Where nothing is measured the question would be an error.
-	const power = asked(`api/performance?range=${HOUR}&step=${MINUTE}`, computed(() => perf() && true));
-	const now = computed(() => (tick(), Math.floor(serverNow() / MINUTE)));
-	const minutes = computed(() => (now(), spansOf(rows() || [], MINUTE, HOUR / MINUTE).map(({ items }) => items)));
+	const power = asked(`api/performance?range=${HOUR}&step=${MINUTE}`, computed(() => perf() && minute()));
+	const minutes = computed(() => spansOf(rows() || [], MINUTE, HOUR / MINUTE).map(({ items }) => items));
 	const inHour = computed(() => minutes().flat());
 	const problems = computed(() => inHour().filter(isProblem).sort((a, b) => b.at - a.at));
 	const watts = computed(() => wattHours(power.value()));

@@ -1,8 +1,8 @@
 // An answer of the server, or what went wrong in its place.
-import { serverNow } from '../core/format.js';
+import { subscribe } from '../core/feed.js';
+import { serverNow, tick } from '../core/format.js';
 import { api, queryText } from '../core/net.js';
 import { computed, effect, onCleanup, signal, untracked } from '../core/signal.js';
-import { onDone } from '../state/requests.js';
 import { inlineError, skeleton } from './parts.js';
 
 const MOST_ROWS = 999;        // the server gives no more at once
@@ -34,16 +34,22 @@ export function asked(what, when = () => {}) {
 	return { value, again, complaint, view };
 }
 
-/** The finished requests that fit `query`, kept up by the stream; rows() is null while nobody knows, more() is '+'
- *  when there were more. */
-export function recentRows(query) {
-	const { value, complaint } = asked(`api/metrics/activity${queryText({ ...query, limit: MOST_ROWS })}`);
+export const minute = computed(() => (tick(), Math.floor(serverNow() / 60)));
+
+/** The requests that ended since `from()`, kept up by the stream; rows() is null while nobody knows, more() is '+' when
+ *  there were more. */
+export function recentRows(from, model) {
+	const { value, again, complaint } = asked(`api/metrics/activity${queryText({ model, from: Math.floor(from()),
+		limit: MOST_ROWS })}`);
 	const newer = signal([]);
-	onDone((row) => {
-		if (row.model === (query.model || row.model)) newer.update((all) => [row, ...all].slice(0, MOST_ROWS));
+	subscribe('requests', ({ op, request }) => {
+		if (op === 'snapshot') again();       // some ended without our being told
+		else if (op === 'done' && request.model === (model || request.model)) {
+			newer.update((all) => [request, ...all].slice(0, MOST_ROWS));
+		}
 	});
-	const rows = computed(() => value() && [...new Map([...value().data, ...newer()].map((row) => [row.id, row]))
-		.values()]);
+	const rows = computed(() => (minute(), value() && [...new Map([...newer(), ...value().data].map((row) => [row.id, row]))
+		.values()].filter(({ at }) => at >= from())));
 	const more = () => (value()?.total > value()?.data.length || newer().length === MOST_ROWS ? '+' : '');
 	return { rows, more, complaint };
 }
