@@ -257,6 +257,12 @@ def heads(page: Any) -> List[str]:
     return [text.strip() for text in page.locator("thead th").all_inner_texts()]
 
 
+def test_a_page_that_is_no_more_is_the_last_one(served: Any, open_ui: Any) -> None:
+    page = open_ui("#/requests?page=99", on=served)
+    rows(page).first.wait_for()
+    await_true(lambda: int(page.url.partition("page=")[2]) < 99)
+
+
 def test_45_one_sorted_header_one_button_each(served: Any, open_ui: Any) -> None:
     page = open_ui("#/requests", on=served)
     rows(page).first.wait_for()

@@ -73,6 +73,9 @@ function historyOf(model) {
 		const page = await api(API, { query: apiQuery(filters.peek(), view.peek()), signal: abort });
 		// What ended before we asked is in it.
 		fresh.update((all) => all.filter((row) => !before.includes(row)));
+		// An old link may name a page that is no more.
+		const last = page.total_pages || 1;
+		if (view.peek().page > last) setQuery({ page: last });
 		return page;
 	}, () => [filters(), view()]);
 	const askSoon = () => { timer ||= setTimeout(again, REFETCH_MS); };
