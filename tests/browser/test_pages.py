@@ -51,6 +51,8 @@ def test_a_key_is_asked_for_and_used(open_ui):
         problems = []
         page = open_ui("#/models", on=locked, problems=problems)
         page.locator("dialog input").first.fill("sesame")
+        page.locator("dialog input").first.press("Escape")
+        page.locator("[data-notice=connection]").get_by_role("button", name="Try now").click()
         page.keyboard.press("Enter")
         page.wait_for_selector("[data-model='fast']")
         assert "sesame" not in page.url

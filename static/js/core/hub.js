@@ -174,7 +174,7 @@ function newLine(isForLogs) {
 		enter('down', message);
 	}
 
-	return { want, restart, status, hurry: () => state.phase === 'down' && restart() };
+	return { want, restart, status, hurry: () => /down|auth/.test(state.phase) && restart() };
 }
 
 /** A new connection tells the log from scratch: what the panes have is left out. */

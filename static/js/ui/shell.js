@@ -111,6 +111,6 @@ function notice(item) {
 		icon(severity === 'info' ? 'notice' : 'failed', severity),
 		h('div', { class: 'grow' }, () => item().text),
 		() => item().action && button(item().action.label, { onclick: item().action.run }),
-		() => id === 'connection' && connection().state !== 'auth' && button('Try now', { onclick: retryNow }),
-		() => !item().stays && iconButton('close', 'Hide this notice', { onclick: () => hideNotice(id) }));
+		() => id === 'connection' && button('Try now', { onclick: retryNow }),
+		() => !item().stays && iconButton('close', 'Hide this notice', { onclick: () => hideNotice(item()) }));
 }
