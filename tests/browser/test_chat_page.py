@@ -347,6 +347,28 @@ def test_83_conversations_are_kept(served: Any, open_ui: Any) -> None:
 def test_84_export_and_import(served: Any, open_ui: Any, tmp_path: Path) -> None:
     page = open_ui("#/play/chat?model=fast", on=served)
     page.set_input_files("input[aria-label='Files to attach']",
+def test_two_tabs_keep_what_either_adds(served: Any, open_ui: Any) -> None:
+    page = open_ui("#/play/chat?model=fast", on=served)
+    say(page, "first")
+    answered(page, "first")
+    is_saved(page)
+    other = open_ui(page.url[page.url.index("#"):], on=served, context=page.context)
+    answered(other, "first")
+    say(page, "second")
+    answered(page, "second")
+    answered(other, "second")
+    say(other, "third")
+    answered(other, "third")
+    answered(page, "third")
+    is_saved(other)
+    page.reload()
+    answered(page, "third")
+    assert page.locator("[data-role=user] .said").all_inner_texts() == ["first", "second", "third"]
+    page.get_by_role("button", name="More about first").click()
+    page.get_by_role("menuitem", name="Delete").click()
+    await_true(lambda: other.locator(".chat-list li").count() == 0, "it is gone in the other tab")
+
+
                          [{"name": "p.png", "mimeType": "image/png", "buffer": PNG}])
     page.locator(".composer .chips img").wait_for()
     say(page, "keep this")

@@ -46,9 +46,17 @@ export async function openChats() {
 	isReady.set(true);
 }
 
+// Other tabs must not write over it with what they have.
+const tabs = new BroadcastChannel('lsw');
+tabs.onmessage = ({ data }) => show(...data);
+
 // Without a value it is deleted.
+const show = (name, id, value) => STORES[name].update((all) => byDate([...(value ? [value] : []),
+	...all.filter((each) => each.id !== id)]));
+
 function keep(name, id, value) {
-	STORES[name].update((all) => byDate([...(value ? [value] : []), ...all.filter((each) => each.id !== id)]));
+	show(name, id, value);
+	tabs.postMessage([name, id, value]);
 	if (!database) return;
 	try {
 		const writing = database.transaction(name, 'readwrite');
