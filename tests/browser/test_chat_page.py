@@ -279,6 +279,9 @@ def test_82_files(served: Any, open_ui: Any) -> None:
     box.evaluate(HAND_OVER, ["image/png", "sixth.png", png, "paste"])
     page.get_by_text("sixth.png: at most 5").wait_for()
     page.get_by_role("button", name="Remove p4.png").click()
+    # Beside the field too: elsewhere a browser would open the file in place of the page.
+    page.locator(".log").evaluate(HAND_OVER, ["image/png", "beside.png", png, "drop"])
+    page.get_by_role("button", name="Remove beside.png").click()
     page.set_input_files("input[aria-label='Files to attach']",
                          [{"name": "notes.txt", "mimeType": "text/plain", "buffer": b"some notes"}])
     page.locator(".composer .chips").get_by_text("notes.txt").wait_for()
@@ -344,9 +347,6 @@ def test_83_conversations_are_kept(served: Any, open_ui: Any) -> None:
     answered(page, "still works")
 
 
-def test_84_export_and_import(served: Any, open_ui: Any, tmp_path: Path) -> None:
-    page = open_ui("#/play/chat?model=fast", on=served)
-    page.set_input_files("input[aria-label='Files to attach']",
 def test_two_tabs_keep_what_either_adds(served: Any, open_ui: Any) -> None:
     page = open_ui("#/play/chat?model=fast", on=served)
     say(page, "first")
@@ -369,6 +369,9 @@ def test_two_tabs_keep_what_either_adds(served: Any, open_ui: Any) -> None:
     await_true(lambda: other.locator(".chat-list li").count() == 0, "it is gone in the other tab")
 
 
+def test_84_export_and_import(served: Any, open_ui: Any, tmp_path: Path) -> None:
+    page = open_ui("#/play/chat?model=fast", on=served)
+    page.set_input_files("input[aria-label='Files to attach']",
                          [{"name": "p.png", "mimeType": "image/png", "buffer": PNG}])
     page.locator(".composer .chips img").wait_for()
     say(page, "keep this")

@@ -114,7 +114,7 @@ function conversation(current, change, { text, files }) {
 	const made = composer({ busy, text: text || inTab(writing), files, onInput: (words) => inTab(writing, words),
 		onStop: () => stop(current.peek().id), more: promptMenu((words) => made.fill(words)),
 		onSend: (value) => ask([...current.peek().messages, { id: newId(), role: 'user', ...value }]) });
-	return h('div', { class: 'stack chat' }, log, h('div', { class: 'dock' }, made.element));
+	return h('div', { class: 'stack chat', ...made.drops }, log, h('div', { class: 'dock' }, made.element));
 
 	function editor(item) {
 		const message = item.peek();

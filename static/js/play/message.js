@@ -124,15 +124,15 @@ export function composer({ onSend, onStop, busy = () => false, text: first = '',
 		onpaste: (event) => take(event, event.clipboardData), oninput: () => onInput(text.value) });
 	const chooser = h('input', { type: 'file', multiple: true, class: 'vh', tabindex: '-1',
 		'aria-label': 'Files to attach', onchange: () => { add([...chooser.files]); chooser.value = ''; } });
-	const element = h('form', { class: 'stack composer', onsubmit: submit,
-		ondragover: (event) => event.preventDefault(), ondrop: (event) => take(event, event.dataTransfer) },
+	const drops = { ondragover: (event) => event.preventDefault(), ondrop: (event) => take(event, event.dataTransfer) };
+	const element = h('form', { class: 'stack composer', onsubmit: submit, ...drops },
 	() => fileChips(files(), (file) => files.update((all) => all.filter((one) => one !== file))),
 	h('p', { class: 'error-text', role: 'alert', hidden: () => !trouble() }, trouble), text,
 	inRow(button('Attach', { icon: 'attach', kind: 'quiet', onclick: () => chooser.click() }),
 		chooser, more, h('div', { class: 'row end' }, () => (busy()
 			? button('Stop', { icon: 'stop', kind: 'danger', onclick: onStop })
 			: button(sendLabel, { icon: 'send', kind: 'primary', type: 'submit' })))));
-	return { element, focus: () => text.focus(), fill };
+	return { element, focus: () => text.focus(), fill, drops };
 
 	function fill(words) {
 		text.value = words;
@@ -156,7 +156,7 @@ export function composer({ onSend, onStop, busy = () => false, text: first = '',
 	}
 
 	function take(event, { files: list }) {
-		if (!list.length) return;
+		if (!list.length || event.defaultPrevented) return;
 		event.preventDefault();
 		add([...list]);
 	}
