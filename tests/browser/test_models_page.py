@@ -21,7 +21,7 @@ MODELS = {
     "stuck": demo("--startup-delay", "60", name="Stuck One"),
     "brief": demo(name="Brief One", ttl=2),
     "broken": demo("--exit-at-start", "3", name="Broken One"),
-    "wordy": demo(name="Wordy One", description="A word and another word. " * 80),
+    "wordy": demo(name="Wordy One", description="A word and another word. " * 80, aliases=["w" * 80]),
     "hidden": demo(name="Hidden One", unlisted=True),
     # A shell would read its id as several words.
     ODD: {"cmd": DEMO.replace("${MODEL_ID}", "odd")},
@@ -582,14 +582,15 @@ def test_98_narrow(served: Any, visit: Any, shot: Any) -> None:
     for name, path, sign in (
             ("overview", "#/", '.loaded[data-model="stuck"] .load-progress'),
             ("models", "#/models?unlisted=1", '[data-route="any"]'), ("model", "#/models/fast", "[data-plan]"),
-            ("model-failed", "#/models/broken", ".failure pre"), ("model-config", "#/models/slow/config", ".facts")):
+            ("model-wordy", "#/models/wordy", "[data-plan]"), ("model-failed", "#/models/broken", ".failure pre"),
+            ("model-config", "#/models/slow/config", ".facts")):
         page.goto(page.url.partition("#")[0] + path)
         page.locator(sign).first.wait_for()
         for width, theme in ((320, "light"), (390, "dark")):
             page.set_viewport_size({"width": width, "height": 800})
             page.emulate_media(color_scheme=theme)
             shot(page, f"{name}-{width}-{theme}")
-            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+            assert page.evaluate("main => main.scrollWidth <= main.clientWidth", page.query_selector("main")), path
             small = page.evaluate(TOO_SMALL)
             assert not small, (path, width, small)
 

@@ -46,9 +46,9 @@ function page(model) {
 	].filter(Boolean);
 	const tab = () => route().tab || 'overview';
 	return h('div', { class: 'stack', 'data-model': id, 'data-state': () => stateOf(model()) },
-		inRow(stateBadge(() => faceOf(model())), modelAction(model), modelMenu(model), idButton(id),
-			() => tagsOf(model()), () => alsoCalled(model())),
-		() => model().description && h('p', { class: 'wrap' }, model().description),
+		inRow(stateBadge(() => faceOf(model())), modelAction(model), modelMenu(model), idButton(id), () => tagsOf(model())),
+		() => alsoCalled(model()),
+		() => model().description && h('p', null, model().description),
 		happening(model, true),
 		tabs(`About ${displayName(model.peek())}`, list.map(([name, label]) => ({ id: name, label,
 			href: href('models', id, name) })), tab, () => untracked((list.find(([name]) => name === tab()) || list[0])[2])));
