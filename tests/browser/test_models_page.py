@@ -207,7 +207,6 @@ def test_23_25_load_once_and_cancel(served: Any, visit: Any) -> None:
     assert not row(page, "stuck").locator(".failure").count() and "stuck" not in served.running()
 
 
-def test_24_progress_while_starting(served: Any, visit: Any) -> None:
 def test_25_a_load_that_waits_for_room_says_so_and_is_called_off(served: Any, visit: Any) -> None:
     load(served, "fast")
     page = visit()
@@ -222,6 +221,7 @@ def test_25_a_load_that_waits_for_room_says_so_and_is_called_off(served: Any, vi
         assert served.running() == {"fast": "ready"}
 
 
+def test_24_progress_while_starting(served: Any, visit: Any) -> None:
     served.ask("POST", "/api/models/load/slow")          # so that there is something to estimate from
     page = visit()
     in_state(page, "slow", "ready")
@@ -513,6 +513,8 @@ def test_model_tabs(served: Any, visit: Any) -> None:
     page.get_by_role("region", name="Last 24 hours").wait_for()
     show("#/models/fast/logs")
     page.locator('[data-pane="fast"]', has_text="demo model server").wait_for()
+    bottom = "document.querySelector('[data-pane]').getBoundingClientRect().bottom"
+    assert page.evaluate(bottom) <= 900, "the newest line is in view"
     show("#/models/slow/config")
     page.get_by_role("region", name="Start").get_by_text("--startup-delay 1.5").wait_for()
     text = page.locator("#view").inner_text()
