@@ -285,6 +285,10 @@ def test_71_invalid_configuration(open_ui: Any, tmp_path: Path) -> None:
         await_true(lambda: page.locator("#notices .notice").count() == 0)
         assert page.locator(".problems li").count() == 0
 
+        page.get_by_role("button", name="Hide this notice").click()
+        await_true(lambda: page.locator("#notices .notice").count() == 0)
+        config.write_text("models:\n\n  fast:\n    cmd: 17\n    ttl: [1]\n")        # another fault
+        page.locator("#notices", has_text=f"config.yaml:{int(place[1]) + 1}").wait_for()
 
 def test_configuration_and_hardware(served: Any, open_ui: Any) -> None:
     problems: List[str] = []

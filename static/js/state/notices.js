@@ -11,9 +11,9 @@ const hidden = signal([]);
 
 /** {id, severity: 'info'|'warning'|'error', text, kind?, action?: {label, run}, stays?} */
 export const notices = computed(() => [...ofConnection(), ...ofBuild(), ...ofStorage(), ...fromServer().values()]
-	.filter(({ id }) => !hidden().includes(id)));
+	.filter(({ text }) => !hidden().includes(text)));
 
-export const hideNotice = (id) => hidden.update((ids) => [...ids, id]);
+export const hideNotice = ({ text }) => hidden.update((all) => [...all, text]);
 
 const CONNECTION = {
 	stale: (silent) => `No word from the server for ${silent}. What you see may be out of date.`,
