@@ -146,6 +146,11 @@ def test_66_67_97_equal_cards_text_table_and_crosshair(served: Any, open_ui: Any
         return [getComputedStyle(line).stroke, getComputedStyle(line.closest('.card')).backgroundColor]; }""")
     assert stroke not in ("none", ground)
     power = chart(page, "GPU power")
+    set_clock = f"async clock => {{ {LOAD} (await load('core/format.js')).hour12.set(clock); }}"
+    page.evaluate(set_clock, "12")
+    power.locator("svg text", has_text=re.compile("[AP]M")).first.wait_for()
+    page.evaluate(set_clock, "24")
+    await_true(lambda: power.locator("svg text", has_text=re.compile("[AP]M")).count() == 0)
     power.locator("summary").click()
     table = power.get_by_role("region", name="Data of GPU power")
     await_true(lambda: len(table.locator("tr").all()) > 100)
@@ -280,15 +285,15 @@ def test_71_invalid_configuration(open_ui: Any, tmp_path: Path) -> None:
             assert f"config.yaml:{place[1]}" in page.locator("#notices").text_content(), path
         go(page, "#/system/config")
         page.get_by_text("not valid").wait_for()
+        page.get_by_role("button", name="Hide this notice").click()
+        await_true(lambda: page.locator("#notices .notice").count() == 0)
+        config.write_text("models:\n\n  fast:\n    cmd: 17\n    ttl: [1]\n")        # another fault
+        page.locator("#notices", has_text=f"config.yaml:{int(place[1]) + 1}").wait_for()
         config.write_text(good)
         page.get_by_text("valid", exact=True).wait_for()
         await_true(lambda: page.locator("#notices .notice").count() == 0)
         assert page.locator(".problems li").count() == 0
 
-        page.get_by_role("button", name="Hide this notice").click()
-        await_true(lambda: page.locator("#notices .notice").count() == 0)
-        config.write_text("models:\n\n  fast:\n    cmd: 17\n    ttl: [1]\n")        # another fault
-        page.locator("#notices", has_text=f"config.yaml:{int(place[1]) + 1}").wait_for()
 
 def test_configuration_and_hardware(served: Any, open_ui: Any) -> None:
     problems: List[str] = []

@@ -65,8 +65,8 @@ setInterval(() => { if (!globalThis.document?.hidden) tick.update((n) => n + 1);
 export const since = (at) => (tick(), isNumber(at) ? Math.max(0, (serverNow() - at) * 1000) : null);
 export const until = (at) => (tick(), isNumber(at) ? Math.max(0, (at - serverNow()) * 1000) : null);
 
-const timeText = (at, dateStyle) => new Date(at * 1000).toLocaleString(undefined, { dateStyle, timeStyle: 'medium',
-	hour12: hour12() === 'auto' ? undefined : hour12() === '12' });
+export const timeText = (at, dateStyle, timeStyle = 'medium') => new Date(at * 1000).toLocaleString(undefined, {
+	dateStyle, timeStyle, hour12: hour12() === 'auto' ? undefined : hour12() === '12' });
 
 export const dateTime = known((at) => timeText(at, 'medium'));
 

@@ -1,6 +1,6 @@
 // Charts: one SVG, a sentence, a table, and a crosshair.
 import { each, h, s } from '../core/dom.js';
-import { isNumber, num, timeOfDay } from '../core/format.js';
+import { isNumber, num, timeOfDay, timeText } from '../core/format.js';
 import { computed, onCleanup, signal } from '../core/signal.js';
 import { extent, linePath } from './bars.js';
 
@@ -93,8 +93,7 @@ function axes({ begin, end, ticks, x, y, across }, width, format) {
 	for (let at = Math.ceil(begin / step) * step; x(at) < width - 30; at += step) times.push(at);
 	return s('g', { 'aria-hidden': 'true' }, ticks.map((tick) => [s('path', { class: 'grid-line', d: across(tick) }),
 		s('text', { x: PAD.left - 6, y: y(tick) + 4, 'text-anchor': 'end' }, format(tick))]),
-	times.map((at) => s('text', { x: x(at), y: HEIGHT - 4, 'text-anchor': 'middle' }, new Date(at * 1000)
-		.toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit' }))));
+	times.map((at) => s('text', { x: x(at), y: HEIGHT - 4, 'text-anchor': 'middle' }, timeText(at, undefined, 'short'))));
 }
 
 /** The indices to draw: of a pixel column the least and the greatest. */
