@@ -483,15 +483,14 @@ def test_model_overview(served: Any, visit: Any) -> None:
     page.get_by_text("stopped for").wait_for()
 
 
-def test_what_is_of_today_ends_at_midnight(served: Any, visit: Any) -> None:
+def test_what_is_of_today_ends_at_midnight(served: Any, open_ui: Any) -> None:
     served.ask("POST", "/v1/chat/completions", chat("fast"))
-    page = visit()
+    page = open_ui("#/models", on=served)
     row(page, "fast").get_by_text("today").wait_for()
-    other = visit("#/models/fast")
+    other = open_ui("#/models/fast", on=served, context=page.context)
     day = other.get_by_role("region", name="Last 24 hours")
     await_true(lambda: re.search(r"Requests\s+[1-9]", day.inner_text()))
-    tomorrow = time.time() + 86400 + 99
-    page.clock.set_fixed_time(tomorrow)
+    page.clock.set_fixed_time(time.time() + 86400 + 99)
     await_true(lambda: "today" not in row(page, "fast").inner_text())
     await_true(lambda: re.search(r"Requests\s+0", day.inner_text()))
 
