@@ -233,9 +233,11 @@ def test_colours_are_readable_and_markup_is_text(open_ui, tale, shot):
               f"{ESC}[38;2;250;250;250mwhite{ESC}[38;2;5;5;5mblack{ESC}[48;2;128;128;128mon grey{ESC}[m",
               f"{ESC}[1mbold {ESC}[31mred {ESC}[3mslanted {ESC}[22;23mred alone{ESC}[0m none{ESC}[7minverse{ESC}[27m",
               f"a bare {ESC} escape {ESC}]0;title\x07 {ESC}[2J{ESC}[?25l end",
-              "10%\r50%\r100% done", '<img src=x onerror="window.broken = 1"><b>bold</b>', f"{ESC}[2mthe last{ESC}[0m")
+              "10%\r50%\r100% done", "bar " * 1500 + "\rdone too", "cut" * 1500,
+              '<img src=x onerror="window.broken = 1"><b>bold</b>', f"{ESC}[2mthe last{ESC}[0m")
     wait_for_line(page, "the last")
-    assert {"a bare  escape   end", "100% done", '<img src=x onerror="window.broken = 1"><b>bold</b>'} <= set(
+    assert {"a bare  escape   end", "100% done", "done too", ("cut" * 1500)[:4000] + " …",
+            '<img src=x onerror="window.broken = 1"><b>bold</b>'} <= set(
         lines_of(page))
     assert ESC not in "".join(lines_of(page))
     assert page.locator(".log-line :is(img, b)").count() == 0 and page.evaluate("window.broken") is None

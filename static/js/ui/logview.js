@@ -176,7 +176,8 @@ export function logView({ ring, filter, look, onDraw, ...props }) {
 }
 
 function marked(line, find) {
-	const parts = runs(line.slice(0, MOST_SHOWN));
+	const all = lastWritten(line);
+	const parts = runs(all.slice(0, MOST_SHOWN));
 	const whole = parts.map(({ text }) => text).join('');
 	const bounds = find ? [...whole.matchAll(new RegExp(find, 'gi'))].flatMap(({ index, 0: { length } }) =>
 		[index, index + length]) : [];
@@ -191,17 +192,17 @@ function marked(line, find) {
 			at = to;
 		}
 	}
+	if (all.length > MOST_SHOWN) found.push(' …');
 	return found;
 }
 
 /** [{text, css}] */
 function runs(line) {
-	const text = lastWritten(line);
 	const found = [];
 	let style = {};
 	let from = 0;
-	for (const match of [...text.matchAll(CODES), { index: text.length, 0: '' }]) {
-		if (match.index > from) found.push({ text: text.slice(from, match.index), css: cssOf(style) });
+	for (const match of [...line.matchAll(CODES), { index: line.length, 0: '' }]) {
+		if (match.index > from) found.push({ text: line.slice(from, match.index), css: cssOf(style) });
 		from = match.index + match[0].length;
 		if (match[2] === 'm') style = changed(style, match[1].replaceAll('::', ':').split(/[;:]/).map(Number));
 	}
