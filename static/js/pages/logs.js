@@ -114,7 +114,7 @@ function logPane({ index = 0, source = '' }) {
 		onkeydown: ({ key: pressed, shiftKey }) => { if (pressed === 'Enter') jump(shiftKey ? -1 : 1); } });
 	const keys = (event) => {
 		const pressed = (event.ctrlKey || event.metaKey ? 'mod+' : '') + event.key;
-		// The browser's own search finds only rows in view. It comes when pressed again.
+		// The browser's own search, which finds rows in view, comes when pressed again.
 		if (pressed === 'mod+f' && event.target.type !== 'search') search.lastChild.select();
 		else if (event.target !== view.box) return;
 		else if (pressed === 'mod+a') getSelection().selectAllChildren(view.spacer);

@@ -1,4 +1,4 @@
-// Elements from Markdown that is still coming in, and colours for its code.
+// Elements from Markdown that still comes in, and colours for code.
 import { h } from '../core/dom.js';
 import { copyButton } from '../ui/parts.js';
 import { parse } from './markdown.js';

@@ -15,7 +15,7 @@ const ENDS = { error: ['failed', 'failed'], broken: ['failed', 'broken off'], ca
 	client_gone: ['stopped', 'client left'] };
 export const isLive = (row) => row.phase !== undefined;
 const isWaiting = ({ phase }) => phase === 'queued' || phase === 'loading';
-// Only live rows get live cells: with 500 others the difference is 7000 effects.
+// Only live rows get live cells: 500 others would be 7000 effects.
 export const text = (read) => (item) => (isLive(item.peek()) ? () => read(item()) : read(item.peek()));
 
 const token = (name) => ({ tokens }) => num(tokens[name]);

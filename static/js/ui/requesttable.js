@@ -1,4 +1,4 @@
-// The table of requests. A row keeps its element when its request ends.
+// A row keeps its element when its request ends.
 import { each, h, icon, inRow } from '../core/dom.js';
 import { download } from '../core/clipboard.js';
 import { subscribe } from '../core/feed.js';
