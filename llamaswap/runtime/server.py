@@ -32,6 +32,7 @@ MOST_AT_ONCE = 128                # accepted from one listener before the others
 _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _RESERVED_DESCRIPTORS = 128       # for models' pipes, the store, logs
 _MOST_CONNECTIONS = 16384
+COMPLAINT_PAUSE = 10.0            # seconds between two lines about clients that were turned away
 WATCHER_GRACE = 2.0               # seconds for which a stop waits for those who only watch
 
 
@@ -56,6 +57,8 @@ class Server:
         self._none_live = threading.Condition(self._live_lock)
         self._is_stopping = False
         self._crew = Crew("conn")
+        self._turned_away = 0                      # since it was last said; these two belong to the accept thread
+        self._said_at = -COMPLAINT_PAUSE
 
     def __repr__(self) -> str:
         return f"Server({self.addresses}, {self.connections} connections{', stopping' if self._is_stopping else ''})"
@@ -217,7 +220,11 @@ class Server:
             min(idle, key=lambda connection: connection.idle_since).drain()
 
     def _turn_away(self, sock: socket.socket) -> None:
-        log.warning("more than %d connections: turned one away", self._max_connections)
+        self._turned_away += 1
+        now = time.monotonic()
+        if now - self._said_at >= COMPLAINT_PAUSE:
+            log.warning("more than %d connections: turned %d away", self._max_connections, self._turned_away)
+            self._said_at, self._turned_away = now, 0
         with suppress(OSError):
             sock.setblocking(False)
             if self._service.ssl_context is None:

@@ -194,6 +194,10 @@ class _Dispatcher:
 
 class _Parser(waitress.parser.HTTPRequestParser):  # type: ignore[misc]
     def parse_header(self, header_plus: bytes) -> None:
+        names = [line.partition(b":")[0].lower() for line in header_plus.split(b"\r\n")[1:]]
+        # Waitress joins the first two and prefers one of the others. Who is in front of us may do neither.
+        if names.count(b"host") > 1 or {b"content-length", b"transfer-encoding"} <= set(names):
+            raise waitress.parser.ParsingError("more than one Host, or Content-Length beside Transfer-Encoding")
         try:
             super().parse_header(header_plus)
         except ValueError:

@@ -190,8 +190,8 @@ def test_from_start_to_stop(start, reports, book):
 
 def test_start_returns_at_once_and_threads_are_named(start, reports):
     began_at = time.monotonic()
-    start(demo("--startup-delay", "0.5"))
-    assert time.monotonic() - began_at < 0.3
+    start(demo("--startup-delay", "60"))
+    assert time.monotonic() - began_at < 10
     eventually(lambda: {"wait-m", "log-m", "probe-m"} <= {thread.name for thread in threading.enumerate()})
 
 
@@ -602,11 +602,10 @@ def test_the_stop_command_has_pid_and_environment(start, reports, book):
 def test_a_stop_command_that_fails_is_followed_by_sigterm(start, reports, cmd_stop):
     running = start(demo(cmd_stop=cmd_stop))
     reports.wait("ready")
-    began_at = time.monotonic()
-    running.stop(2.0)
+    began_at, grace = time.monotonic(), 2.0 if cmd_stop == "sleep 60" else 60.0
+    running.stop(grace)
     assert reports.wait("exit") == ("exit", 1, 0, "exited as asked")
-    if cmd_stop != "sleep 60":
-        assert time.monotonic() - began_at < 1.9, "a failure is followed by SIGTERM at once"
+    assert time.monotonic() - began_at < 20, "a failure is followed by SIGTERM at once"
 
 
 def test_a_stop_command_that_does_nothing_leaves_it_to_the_deadline(start, reports):

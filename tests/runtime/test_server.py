@@ -289,7 +289,7 @@ def test_beyond_the_connection_limit_idle_ones_make_room():
             client.sock.close()
 
 
-def test_beyond_the_connection_limit_nobody_idle_is_a_readable_503():
+def test_beyond_the_connection_limit_nobody_idle_is_a_readable_503(caplog):
     release = threading.Event()
 
     def wait(request):
@@ -299,8 +299,11 @@ def test_beyond_the_connection_limit_nobody_idle_is_a_readable_503():
         clients = [r.talk().send(get()) for _ in range(3)]
         assert wait_until(lambda: r.server.connections == 3)
         time.sleep(0.1)
-        with r.talk() as late:
-            assert late.answer()[0] == 503
+        for _ in range(5):
+            with r.talk() as late:
+                assert late.answer()[0] == 503
+        said = [record.getMessage() for record in caplog.records if "turned" in record.getMessage()]
+        assert said == ["more than 2 connections: turned 1 away"], "a flood of clients is not one of lines"
         release.set()
         for client in clients:
             assert client.answer()[0] == 200
