@@ -154,6 +154,7 @@ class Exchange:
         if self._is_closed:
             return
         self._is_closed = True
+        self.on_read = None                # who waits for it holds us, mostly
         self._unwatch()
         with self._lock:
             wire, self._wire = self._wire, None
@@ -210,9 +211,10 @@ class Exchange:
 
     def _finish(self) -> None:
         self._is_finished = True
+        on_read = self.on_read
         self.close()
-        if self.on_read is not None:
-            self.on_read()
+        if on_read is not None:
+            on_read()
 
     # -- sending ------------------------------------------------------------------------------------------------------
 

@@ -1,10 +1,12 @@
 """The conversation with a model server: sockets that died, answers that come early, waits that end."""
 from __future__ import annotations
 
+import gc
 import socket
 import ssl
 import threading
 import time
+import weakref
 from contextlib import contextmanager, suppress
 
 import pytest
@@ -96,6 +98,28 @@ def test_who_waits_for_the_end_hears_of_it_when_all_came_at_once_or_the_connecti
         if exchange.take_whole() is None:
             assert exchange.read_all(9) == b"whole"
         assert heard == [1]
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+def test_an_exchange_and_who_waits_for_its_end_leave_no_cycle(is_read):
+    class Waiting:
+        def __init__(self, exchange):
+            self.exchange, exchange.on_read = exchange, self.hear
+
+        def hear(self):
+            pass
+    with pool(echo) as p:
+        gc.disable()      # the program collects so rarely that cycles are as bad as a leak
+        try:
+            waiting = Waiting(p.open())
+            with waiting.exchange.begin("GET", "/", HOST) as exchange:
+                if is_read:
+                    exchange.read_all(9)
+            seen = weakref.ref(waiting)
+            del waiting, exchange
+            assert seen() is None
+        finally:
+            gc.enable()
 
 
 def test_of_an_answer_that_is_cut_short_nobody_hears_an_end():
