@@ -26,6 +26,12 @@ class Fault(Exception):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.status}, {self.code!r}, {self.message!r})"
 
+    def again(self) -> Fault:
+        """The same to be raised by whoever keeps this one: what was raised holds the frames that it came through, and
+        so, in a circle, whoever keeps it."""
+        return type(self)(self.message, status=self.status, code=self.code, retry_after=self.retry_after,
+                          headers=self.headers)
+
 
 class ClientFault(Fault):
     """The request cannot be served as it stands; sending it again unchanged will not help."""

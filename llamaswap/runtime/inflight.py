@@ -34,12 +34,12 @@ class Visit:
     # Most visits never change these; as attributes of the class they cost nothing to set up.
     model = requested = ""
     is_stream = is_cancelled = False
+    is_refused = False                       # the answer, if there was one, is a fault of ours
     body: Optional[bytes] = None             # as it was sent on, or the beginning of it; None when it was not kept
     req_bytes = 0                            # of a body that was passed on as it came
     kept_bytes = 0                           # of such a body, for a capture
     lease: Any = None                        # the one that was taken last
     exchange: Any = None
-    fault: Optional[Fault] = None
     first_at = end_at = 0.0
     queue_seconds = load_seconds = 0.0
     status = sent_bytes = 0
@@ -129,11 +129,13 @@ class Visit:
                            retry_after=1)
         return fault
 
-    def fail(self, fault: Fault) -> None:
-        """Answered with a fault, or not at all because the client had left."""
-        self.fault = fault
-        self.why, self.status = fault.message, fault.status
-        self.outcome = CLIENT_GONE if fault.status == CLIENT_GONE_STATUS else ERROR
+    def fail(self, fault: Fault) -> Fault:
+        """Answered with a fault, which is returned, or not at all because the client had left."""
+        told = self.explain(fault)
+        self.is_refused = True
+        self.why, self.status = told.message, told.status
+        self.outcome = CLIENT_GONE if told.status == CLIENT_GONE_STATUS else ERROR
+        return told
 
     def leave(self) -> None:
         """The client is gone, and its connection with it."""

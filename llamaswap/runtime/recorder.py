@@ -209,7 +209,7 @@ def row_of(visit: Visit, session: str) -> Row:
         usage = extract(content_type=content_type, encoding=encoding, path=visit.path, status=visit.status,
                         collector=collector)
     why = visit.why or usage.error
-    if visit.outcome == ERROR and visit.fault is None:
+    if visit.outcome == ERROR and not visit.is_refused:
         why = error_text(visit.status, content_type, encoding, collector.head)
     wall_ms = round((visit.end_at - visit.at) * 1000)
     usage, is_measured = _measured(visit, usage)

@@ -166,7 +166,7 @@ class Lease:
         if self._event is not None and not self._event.wait(timeout):
             return None
         if self._fault is not None:
-            raise self._fault
+            raise self._fault.again()
         return self.process
 
     def progress(self, every: float) -> Iterator[Progress]:
@@ -281,7 +281,7 @@ class Registry:
                 # Over and done with: a request to a ready model must not leave a reference cycle for the collector.
                 ticket.owner = None
         if lease._fault is not None:
-            raise lease._fault
+            raise lease._fault.again()
 
     def _release(self, lease: Lease, fault: Optional[Fault] = None) -> None:
         with self._lock:

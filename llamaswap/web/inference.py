@@ -95,9 +95,7 @@ class Inference:
             response = serve(visit)
             return response
         except Fault as fault:
-            told = visit.explain(fault)
-            visit.fail(told)
-            raise told from None
+            raise visit.fail(fault) from None
         except ClientGone:
             visit.leave()
             raise

@@ -55,8 +55,7 @@ def loading_stream(visit: Visit, model: Model, path: str, *, exchange: Opened,
                 opened = exchange()
             opened = _checked(opened)
         except Fault as fault:
-            told = visit.explain(fault)
-            visit.fail(told)
+            told = visit.fail(fault)
             # Nothing of an answer has been generated, so the stream may end in order.
             yield sse_error_event(told, path) + (b"" if is_anthropic(path) else DONE)
             return

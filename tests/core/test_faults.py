@@ -21,4 +21,6 @@ def test_what_is_given_wins():
     fault = ClientFault("gone", status=404, code="model_not_found", retry_after=2.5, headers=(("Allow", "GET"),))
     assert (fault.status, fault.code, fault.retry_after) == (404, "model_not_found", 2.5)
     assert fault.headers == (("Allow", "GET"),)
+    again = fault.again()
+    assert again is not fault and type(again) is ClientFault and vars(again) == vars(fault)
     assert ClientFault.status == 400

@@ -2,11 +2,13 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
+import weakref
 
 import pytest
 
-from llamaswap.core.faults import ClientFault, Refused, UpstreamFault
+from llamaswap.core.faults import ClientFault, Fault, Refused, UpstreamFault
 from llamaswap.core.groups import Groups
 from llamaswap.runtime.breaker import Breakers
 from llamaswap.runtime.current import Current
@@ -130,6 +132,22 @@ def test_everybody_gets_the_same_request_id(rig, offered, model):
     rig.post({"model": model}, headers={} if offered is None else {"x-request-id": offered})
     fields = (rig.pool.calls[-1] if model == "p/x" else rig.sent(model))[2]
     assert fields["x-request-id"] == rig.relayed[-1][1]["X-Request-Id"] == "id-1"
+
+
+@pytest.mark.parametrize("model, status", [("nobody", 404), ("one", 429)])
+def test_who_is_refused_leaves_no_cycle(rig, model, status):
+    with rig.registry.lease("one") as lease:
+        lease.wait(PATIENCE)
+        gc.disable()          # the program collects so rarely that cycles are as bad as a leak
+        try:
+            with pytest.raises(Fault) as caught:
+                rig.post({"model": model})
+            assert caught.value.status == status
+            del caught
+            seen = weakref.ref(rig.ended.pop())
+            assert seen() is None
+        finally:
+            gc.enable()
 
 
 def test_credentials_that_open_our_door_stay_here(make):
