@@ -9,7 +9,7 @@ import logging
 import platform
 import time
 from functools import partial
-from typing import Any, Callable, Collection, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Collection, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from llamaswap import __version__
 from llamaswap.core.activity import Row, row_json
@@ -164,6 +164,11 @@ class Control:
                                   now - since)
         self._publish_model(event.model)
 
+    def _publish_models(self, names: Iterable[str]) -> None:
+        """Those of a peer look the same whatever they do, and some requests have no model at all."""
+        for model_id in self._site().config.models.keys() & names:
+            self._publish_model(model_id)
+
     def _publish_model(self, model_id: str) -> None:
         self.hub.publish("models", partial(self._model_event, model_id))
 
@@ -175,8 +180,7 @@ class Control:
     def _publish_lives(self, lives: List[Live]) -> None:
         for live in lives:
             self.hub.publish("requests", {"op": "upsert", "request": live})
-        for model_id in {live["model"] for live in lives}:
-            self._publish_model(model_id)
+        self._publish_models(live["model"] for live in lives)
 
     def _publish_rows(self, rows: Sequence[Row], seen: Collection[int]) -> None:
         """The newest rows; of the others it is only told that they are over, to those who have `seen` them."""
@@ -186,8 +190,7 @@ class Control:
             publish("requests", {"op": "gone", "ids": gone})
         for row in rows[-MOST_ROWS_AT_ONCE:]:
             publish("requests", partial(self._done, row))
-        for model_id in {row.model for row in rows}:
-            self._publish_model(model_id)
+        self._publish_models(row.model for row in rows)
 
     def _done(self, row: Row) -> Mapping[str, Any]:
         return {"op": "done", "request": row_json(row, row.id in self._captures)}

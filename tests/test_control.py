@@ -128,6 +128,19 @@ def test_models_are_told_of_as_they_change(make):
     assert 'llamaswap_model_failures_total{model="m"} 1.0' in text
 
 
+def test_requests_for_other_models_change_nothing_about_models(make):
+    rig = make(peers={"far": {"proxy": "http://127.0.0.1:1", "models": ["x"]}})
+    follower, watching = rig.follow("models"), rig.follow("requests")
+    first = told(follower, "models", lambda data: data["op"] == "snapshot")["models"]
+    assert "far/x" in [each["id"] for each in first]
+    for name in ("far/x", "", "m"):
+        visit = rig.visit()
+        visit.model = name
+        told(watching, "requests", lambda data, number=visit.id: data.get("request", {}).get("id") == number)
+        visit.close()
+    assert told(follower, "models", lambda data: True)["model"]["id"] == "m"
+
+
 def test_what_is_wrong_with_the_files_is_a_notice_until_it_is_right(make):
     rig = make()
     follower = rig.follow("notice")
