@@ -185,7 +185,7 @@ class Control:
     def _publish_rows(self, rows: Sequence[Row], seen: Collection[int]) -> None:
         """The newest rows; of the others it is only told that they are over, to those who have `seen` them."""
         publish = self.hub.publish
-        gone = [row.id for row in rows[:-MOST_ROWS_AT_ONCE] if row.id in seen]
+        gone = sorted(set(seen).difference(row.id for row in rows[-MOST_ROWS_AT_ONCE:]))
         if gone:
             publish("requests", {"op": "gone", "ids": gone})
         for row in rows[-MOST_ROWS_AT_ONCE:]:

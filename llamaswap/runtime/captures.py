@@ -86,6 +86,11 @@ class Captures:
             self._max_bytes, self.shown = max_bytes, shown
             self._evict_locked(max_bytes)
 
+    def clear(self) -> None:
+        """Their numbers mean other requests from now on."""
+        with self._lock:
+            self._evict_locked(-1)
+
     def add(self, visits: Sequence[Visit]) -> None:
         """They have ended, oldest first, and stay as they are."""
         if not self._max_bytes:

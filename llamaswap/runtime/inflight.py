@@ -262,11 +262,14 @@ class Inflight:
         self._numbers = itertools.count(first_id)
         spawn("inflight", self._run)
 
-    def number_from(self, first_id: int) -> None:
-        """No number below it from now on. Who takes one at this moment may still get one of the old ones."""
-        used = next(self._numbers)
-        if used < first_id:
-            self._numbers = itertools.count(max(first_id, used + _IN_BETWEEN))
+    def number_from(self, first_id: int) -> int:
+        """The next number; none below it from now on. Who takes one at this moment may still get one of the old
+        ones."""
+        number = next(self._numbers)
+        if number < first_id:
+            number = max(first_id, number + _IN_BETWEEN)
+            self._numbers = itertools.count(number + 1)
+        return number
 
     def close(self) -> None:
         self._is_closed = True

@@ -52,7 +52,7 @@ class _Answer:
 
 class Recorder:
     """`counts` and `publish(rows, seen)` are called on the thread `store`, `publish` once the rows can be asked for;
-    `seen` are the numbers of those that were told of while they were under way."""
+    `seen` are the numbers under which they were told of while they were under way."""
 
     def __init__(self, store: Store, captures: Captures, counts: Counts,
                  publish: Callable[[Sequence[Row], Set[int]], None], *, session_of: Callable[[Any], str]) -> None:
@@ -68,6 +68,8 @@ class Recorder:
         self._urgent = threading.Event()
         self._is_closing = False
         self._last_batch = 0
+        self._taken = 0                   # up to here others have the numbers; of requests that began in another file
+        self._number_from: Callable[[int], int] = int
         self._thread: Optional[threading.Thread] = None
         self.dropped = 0
 
@@ -120,11 +122,14 @@ class Recorder:
         self._put_question(lambda store: store.reconfigure(
             max_rows_in_memory=max_rows_in_memory, max_rows=max_rows, max_age_days=max_age_days))
 
-    def move(self, path: Optional[str], number_from: Callable[[int], Any]) -> None:
-        """Soon: the store goes on at `path`, and `number_from` hears from which number on none is taken there."""
+    def move(self, path: Optional[str], number_from: Callable[[int], int]) -> None:
+        """Soon: the store goes on at `path`, and `number_from` hears from which number on none is taken there,
+        and gives the next one."""
         def go(store: Store) -> None:
-            store.move(path)
-            number_from(store.last_id() + 1)
+            if not store.move(path):
+                self._captures.clear()
+                self._taken, self._number_from = store.last_id(), number_from
+                number_from(self._taken + 1)
 
         self._put_question(go)
 
@@ -180,13 +185,15 @@ class Recorder:
             visit = self._visits.popleft()
             if len(rows) % ROWS_AT_ONCE == ROWS_AT_ONCE - 1:
                 time.sleep(BREATH)
+            if visit.seen is not None:
+                seen.add(visit.id)
+            if visit.id <= self._taken:
+                visit.id = self._number_from(self._taken + 1)
             try:
                 row = self._row_of(visit)
                 rows.append(row)
                 self._counts.add_row(row)
                 recorded.append(visit)
-                if visit.seen is not None:
-                    seen.add(visit.id)
             except Exception:
                 # One request in a form nobody thought of must not end the record of all others.
                 log.exception("request %s could not be recorded", visit.request.id, extra=about(visit.request))

@@ -105,18 +105,20 @@ class Store:
         if db is not None:
             _close(db)
 
-    def move(self, path: Optional[str]) -> None:
+    def move(self, path: Optional[str]) -> bool:
         """Go on in another file, or in memory. A file keeps what it has; what is in memory comes along, unless the new
-        file has rows already: theirs would be the same numbers."""
+        file has rows already: theirs would be the same numbers. False when a number may mean another row now."""
         if path == self._path:
-            return
+            return True
         rows = [] if self.retry() else self._all()
         self.close()
         self._path, self.fault, self._said, self._refused = path, "", "", 0
         self.open()
-        if not self._count:
+        comes_along = bool(rows) and not self._count
+        if comes_along:
             self.add(rows)
         self._on_fault()
+        return comes_along and not self.fault
 
     def retry(self) -> bool:
         """Whether the file is in use, after another attempt if it was not. Rows in memory move into it."""

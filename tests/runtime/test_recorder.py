@@ -33,13 +33,17 @@ class FakeExchange:
 
 class Rig:
     def __init__(self, *, path=None, captured=1 << 20, most_in_memory=1000):
-        self.tally, self.told = Tally(), []
+        self.tally, self.told, self.seen = Tally(), [], set()
         self.captures = Captures(captured, shown=frozenset())
         self.store = Store(path, max_rows_in_memory=most_in_memory)
-        self.recorder = Recorder(self.store, self.captures, self.tally, lambda rows, seen: self.told.extend(rows),
+        self.recorder = Recorder(self.store, self.captures, self.tally, self.tell,
                                  session_of=lambda request: request.headers.get("x-session-id") or "")
         self.inflight = Inflight(self.recorder.put, session_headers=tuple, is_capturing=lambda: True,
                                  is_watched=lambda: False, publish=lambda lives: None)
+
+    def tell(self, rows, seen):
+        self.told += rows
+        self.seen |= seen
 
     def start(self):
         last = self.recorder.start()
@@ -125,6 +129,42 @@ def test_numbers_go_on_in_another_file(make, tmp_path):
     rig.visit().close()
     found = [row.id for row in rig.rows(order="asc")]
     assert found[:3] == [1, 2, 3] and len(found) == 4 and found[3] > 3
+
+
+def test_in_another_file_a_number_means_no_other_request(make, tmp_path):
+    one, two = str(tmp_path / "one.db"), str(tmp_path / "two.db")
+    old = make(path=two)
+    old.start()
+    for _ in range(5):
+        old.visit(sent=b"old").close()
+    old.close()
+    rig = make(path=one)
+    rig.start()
+    rig.visit(sent=b"first").close()
+    late = rig.visit(sent=b"late")
+    late.seen = ()
+    rig.recorder.move(two, rig.inflight.number_from)
+    assert len(rig.rows()) == 5 and len(rig.captures) == 0
+    late.close()
+    newest = rig.rows()[0]
+    assert newest.id > 5 and rig.captures.get(newest.id)["req_bytes"] == 4 and len(rig.captures) == 1
+    assert rig.seen == {2} and rig.visit().id > newest.id
+    rig.recorder.move(two, rig.inflight.number_from)
+    assert len(rig.rows()) == 6 and newest.id in rig.captures
+    for left in rig.inflight.visits():
+        left.close()
+
+
+def test_what_comes_along_into_another_file_keeps_its_captures(make, tmp_path):
+    rig = make()
+    rig.start()
+    rig.visit().close()
+    late = rig.visit()
+    rig.visit().close()
+    rig.recorder.move(str(tmp_path / "a.db"), rig.inflight.number_from)
+    assert [row.id for row in rig.rows()] == [3, 1] and 1 in rig.captures
+    late.close()
+    assert [row.id for row in rig.rows()] == [3, 2, 1] and 2 in rig.captures
 
 
 def test_what_the_store_raises_comes_back(rig):
