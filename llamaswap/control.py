@@ -124,8 +124,8 @@ class Control:
         self._recorder.reconfigure(max_rows_in_memory=config.metrics_max_in_memory, max_rows=config.store_max_rows,
                                    max_age_days=config.store_max_age_days)
         self._recorder.move(config.store_path, self.inflight.number_from)
-        self.hub.publish("models", self.models.snapshot)
-        self.hub.publish("profile", self._profile)
+        self.tell_models()
+        self.tell_profile()
 
     def tell_reading(self) -> None:
         """The files have been read again; what is wrong with them is a notice until they are right."""
@@ -134,6 +134,10 @@ class Control:
     def _publish_notices(self) -> None:
         """Any thread."""
         self.hub.publish("notice", lambda: {"op": "snapshot", "notices": self._notices()})
+
+    def tell_models(self) -> None:
+        """Any thread."""
+        self.hub.publish("models", self.models.snapshot)
 
     def tell_profile(self) -> None:
         """Any thread."""

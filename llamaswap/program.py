@@ -178,10 +178,10 @@ class Program:
     def _parts(self, pages: Pages) -> Parts:
         control = self._control
         inference = Inference(self._registry, self._site, Reservations(), Breakers(), control.inflight)
-        return Parts(admin=Admin(self._registry, self._site), profiles=Profiles(self._site, self._select_profile),
-                     inference=inference, pages=pages, models=control.models, logs=control.logs, feed=control.feed,
-                     activity=control.activity, insight=control.insight, scrape=control.scrape(self._server),
-                     config=control.config)
+        return Parts(admin=Admin(self._registry, self._site, control.tell_models),
+                     profiles=Profiles(self._site, self._select_profile), inference=inference, pages=pages,
+                     models=control.models, logs=control.logs, feed=control.feed, activity=control.activity,
+                     insight=control.insight, scrape=control.scrape(self._server), config=control.config)
 
     def _set_up_logging(self, config: Config) -> None:
         # No line shows where in the code it was written or by which thread, and finding out costs every request 5 us.

@@ -19,11 +19,14 @@ HEARTBEAT = 0.5      # how often an unload looks whether somebody still waits fo
 
 
 class Admin:
-    """Collaborators: the registry knows what lives; `site` is the configuration in force."""
+    """Collaborators: the registry knows what lives; `site` is the configuration in force. `on_unload`: who waited for a
+    model may wait no more, without any change of its state."""
 
-    def __init__(self, registry: Registry, site: Callable[[], Site]) -> None:
+    def __init__(self, registry: Registry, site: Callable[[], Site],
+                 on_unload: Callable[[], None] = lambda: None) -> None:
         self._registry = registry
         self._site = site
+        self._on_unload = on_unload
 
     def health(self, request: Request, rest: str) -> Response:
         return text_response("OK")
@@ -80,6 +83,7 @@ class Admin:
         """Returns when they are gone. A drain may take long, so it also returns when nobody listens any more; what was
         begun goes on."""
         gone = self._registry.begin_unload(ids, **_unload_options(request.query))
+        self._on_unload()
         while not (gone.wait(HEARTBEAT) or request.connection.is_gone()):
             pass
 

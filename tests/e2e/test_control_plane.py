@@ -195,6 +195,25 @@ def test_topics_begin_with_snapshots_and_go_on(door):
     connection.close()
 
 
+def test_a_load_that_waits_for_room_and_is_unloaded_is_seen_to_be_over():
+    with run_program({"models": {"busy": demo(), "next": demo()}, "performance": {"disabled": True}}) as program:
+        body = chat("busy", stream=True, demo={"token_delay": 0.2, "tokens": 500})
+        with program.stream("POST", "/v1/chat/completions", body) as answer:
+            assert answer.read(1)
+            connection, response = Door(program, False).stream("/api/events?topics=models")
+            told = []
+            reader = spawn("reads", lambda: told.extend(
+                each["ordered"] for _, data, _ in events_of(response)
+                for each in data.get("models") or [data.get("model", {})] if each.get("id") == "next"))
+            await_true(lambda: told == [False])
+            program.ask("POST", "/api/models/load/next")
+            await_true(lambda: told[-1])
+            program.ask("POST", "/api/models/unload/next")
+            await_true(lambda: not told[-1])
+        connection.close()
+    reader.join(PATIENCE)
+
+
 def test_who_comes_back_gets_what_was_missed(door):
     connection, response = door.stream("/api/events?topics=requests")
     events = events_of(response)
