@@ -25,7 +25,8 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 # Inside [ ] and { } an unquoted ${env.X} is not YAML. For the parser its braces become private-use characters, one for
 # one so that columns stay true, and the composer turns them back.
 _OPEN, _CLOSE = "\ue000\ue001", "\ue002"
-_QUESTION = "\ue003"     # the same for a ? within a word, for the one parser that takes it for a mark
+# The same for a ? within a word, for the one parser that takes it for a mark; a character that no text has.
+_QUESTION = "\U0010fffe"
 _INNER_QUESTION = re.compile(r"(?<=[^\s\[{,])\?")
 _BREAKS = "\0\r\n\x85\u2028\u2029"
 

@@ -63,6 +63,11 @@ def parser(request, monkeypatch):
     return request.param
 
 
+def test_icons_of_fonts_are_text_like_any_other(parser):
+    text = "\ue003 \ue000 \uf00c"
+    assert files.parse(f'a?b: "{text}?"', "a.yaml").entries["a?b"].text == f"{text}?"
+
+
 def write_sources(folder, vector):
     """The vector's files; returns what --config and --config-dir would be."""
     if "yaml" in vector:
