@@ -325,6 +325,24 @@ def test_what_ended_while_nobody_looked_is_counted(open_ui, between, served):
     await_true(agree)
 
 
+def test_counts_are_said_to_be_too_small_only_while_they_are(open_ui, served):
+    """The server gives the newest rows alone. Once the oldest of them is too old to be counted, nothing is missing."""
+    def shown() -> str:
+        return str(page.locator(".tile .big").first.inner_text())
+
+    def answer(route: Any) -> None:
+        rows = [{**row, "id": 10_000 + number, "at": time.time()} for number in range(999)]
+        route.fulfill(json={"data": rows, "total": 5000})
+    served.ask("POST", "/v1/chat/completions", chat("fast"))
+    row, = await_true(lambda: served.ask("GET", "/api/metrics/activity?limit=1").json()["data"])
+    page = open_ui("#/settings", on=served)
+    page.route("**/api/metrics/activity?*", answer)
+    page.evaluate("location.hash = '#/'")
+    await_true(lambda: shown().endswith("+"))
+    page.clock.set_fixed_time(time.time() + 2 * 3600)
+    await_true(lambda: shown() == "0")
+
+
 def test_the_energy_of_the_last_hour_is_kept_up(open_ui, between):
     def asked() -> int:
         return sum("/api/performance" in each for each in between.asked)

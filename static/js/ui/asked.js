@@ -50,7 +50,7 @@ export function recentRows(from, model) {
 	});
 	const rows = computed(() => (minute(), value() && [...new Map([...newer(), ...value().data].map((row) => [row.id, row]))
 		.values()].filter(({ at }) => at >= from())));
-	const more = () => (value()?.total > value()?.data.length || newer().length === MOST_ROWS ? '+' : '');
+	const more = () => (rows()?.length >= MOST_ROWS ? '+' : '');
 	return { rows, more, complaint };
 }
 
