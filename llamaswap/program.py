@@ -297,9 +297,12 @@ class Program:
     def _next_event(self) -> int:
         """The next byte of the pipe; meanwhile the service manager hears that we live."""
         pause = self._notifier.watchdog_timeout / 2 or None
-        while not select.select([self._wake_read], [], [], pause)[0]:
-            self._notifier.ping()
-        return os.read(self._wake_read, 1)[0]
+        while True:
+            # Before the first wait too: signals that come faster than the pings must not put them off for ever.
+            if pause:
+                self._notifier.ping()
+            if select.select([self._wake_read], [], [], pause)[0]:
+                return os.read(self._wake_read, 1)[0]
 
     def _skip_echo(self) -> None:
         """One wish can come as two signals: `timeout`, like some process managers, tells the program and then its

@@ -587,3 +587,18 @@ def test_the_service_manager_hears_and_may_pass_a_socket(tmp_path):
         while heard.recv(4096) != b"STOPPING=1":
             pass
         assert program.wait() == 0
+
+
+def test_signals_do_not_keep_the_watchdog_waiting(tmp_path):
+    """The configuration is touched again and again, each time before the next ping would be due."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind(str(tmp_path / "notify"))
+        heard.settimeout(PATIENCE)
+        environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": str(120_000_000)}
+        with run_program({"models": {}}, env=environ) as program:
+            while not heard.recv(4096).startswith(b"READY=1"):
+                pass
+            program.signal(signal.SIGHUP)
+            states = []
+            while states[-2:] != [b"READY=1", b"WATCHDOG=1"]:
+                states.append(heard.recv(4096).split(b"\n")[0])
