@@ -259,6 +259,8 @@ class Program:
         scheme = "https" if self._options.tls_cert_file else "http"
         for host, port in self._server.addresses:
             log.info("llamaswap %s listening on %s://%s", __version__, scheme, format_address(host, port))
+        for path in self._server.paths:
+            log.info("llamaswap %s listening on %s+unix:%s", __version__, scheme, path)
         managed = self._admin_server.addresses if self._admin_server is not None else []
         for host, port in managed:
             log.info("management listening on http://%s", format_address(host, port))
@@ -267,7 +269,7 @@ class Program:
             if not self.config.api_keys and not all(is_loopback(host) for host, _ in addresses):
                 log.warning("anybody who reaches this machine can %s it: no apiKeys are set; "
                             "%s 127.0.0.1:PORT keeps it to this machine", what, flag)
-        if self._options.demo:
+        if self._options.demo and self._server.addresses:
             print(_demo_hint(self._server.addresses[0]), flush=True)
 
     def _preload(self, model_ids: Tuple[str, ...]) -> None:

@@ -95,7 +95,9 @@ def forwarded(headers: Headers, client_ip: str, *, drop: Collection[str] = (), t
     passed = _without(headers, unwanted.union(drop) if drop else unwanted)
     if not to_peer:
         before = headers.get_all("x-forwarded-for")
-        passed.append(("X-Forwarded-For", ", ".join([*before, client_ip]) if before else client_ip))
+        chain = [*before, client_ip] if client_ip else before    # a Unix socket tells nothing about its client
+        if chain:
+            passed.append(("X-Forwarded-For", ", ".join(chain)))
     if (is_read or is_plain) and "accept-encoding" in headers:
         accepted = ", ".join(headers.get_all("accept-encoding"))
         readable = "identity" if is_plain else readable_codings(accepted)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import resource
 import select
 import socket
@@ -95,7 +96,13 @@ class Server:
 
     @property
     def addresses(self) -> List[Tuple[str, int]]:
-        return [listener.getsockname()[:2] for listener in self._listeners]
+        return [listener.getsockname()[:2] for listener in self._listeners if listener.family != socket.AF_UNIX]
+
+    @property
+    def paths(self) -> List[str]:
+        """Of Unix sockets; "@name" is one without a file."""
+        names = [listener.getsockname() for listener in self._listeners if listener.family == socket.AF_UNIX]
+        return [os.fsdecode(name).replace("\0", "@", 1) for name in names]
 
     @property
     def connections(self) -> int:

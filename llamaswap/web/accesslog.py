@@ -47,8 +47,9 @@ class AccessLog:
             return
         agent = request.headers.get("user-agent") or ""
         protocol = "HTTP/1.1" if request.version[1] else "HTTP/1.0"
-        self._write(__name__, _LINE, (request.client_ip, request.method, _printable(request.path), protocol, status,
-                                      sent_bytes, _printable(agent), Seconds(seconds), request.id))
+        client = request.client_ip or "-"
+        self._write(__name__, _LINE, (client, request.method, _printable(request.path), protocol, status, sent_bytes,
+                                      _printable(agent), Seconds(seconds), request.id))
 
 
 def _printable(text: str) -> str:

@@ -66,7 +66,14 @@ def test_an_upgrade_passes_when_it_is_one():
 
 def test_a_client_cannot_have_essentials_dropped():
     headers = Headers([("Host", "me"), ("Connection", "host, content-type, x"), ("Content-Type", "t"), ("X", "1")])
-    assert names(forwarded(headers, "", to_peer=False)) == ["Host", "Content-Type", "X-Forwarded-For"]
+    assert names(forwarded(headers, "192.0.2.1", to_peer=False)) == ["Host", "Content-Type", "X-Forwarded-For"]
+
+
+def test_a_client_without_an_address_adds_none():
+    assert names(forwarded(Headers([("A", "1")]), "")) == ["A"]
+    named = Headers([("X-Forwarded-For", "192.0.2.1"), ("X-Forwarded-For", "192.0.2.2")])
+    assert forwarded(named, "") == [("X-Forwarded-For", "192.0.2.1, 192.0.2.2")]
+    assert forwarded(named, "192.0.2.3") == [("X-Forwarded-For", "192.0.2.1, 192.0.2.2, 192.0.2.3")]
 
 
 def test_what_goes_back_to_the_client():

@@ -589,6 +589,35 @@ def test_the_service_manager_hears_and_may_pass_a_socket(tmp_path):
         assert program.wait() == 0
 
 
+@pytest.mark.parametrize("is_abstract", [False, True])
+def test_a_unix_socket_may_be_passed(tmp_path, is_abstract):
+    """What stands in front of us on the same machine needs no port; nothing is known about its clients."""
+    address = f"\0{tmp_path}/s" if is_abstract else str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as stack:
+        listener.bind(address)
+        listener.listen()
+        path = tmp_path / "config.yaml"
+        write_config(path, {"models": {"a": demo()}})
+        script = f"import os; os.dup2({listener.fileno()}, 3); " + ACTIVATE
+        program = Program(["-c", str(path)], command=[sys.executable, "-c", script, *COMMAND],
+                          pass_fds=(listener.fileno(),), env={"LISTEN_FDS": "1"})
+        stack.callback(program.stop)
+        program.wait_for(r"listening on http\+unix:" + address.replace("\0", "@"))
+        seen = {}
+        for sent in ("", "X-Forwarded-For: 192.0.2.7\r\n"):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(PATIENCE)
+                client.connect(address)
+                client.sendall(f"GET /upstream/a/echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{sent}\r\n".encode())
+                answer = b"".join(iter(lambda: client.recv(65536), b""))
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            fields = json.loads(answer.partition(b"\r\n\r\n")[2])["headers"]
+            seen[sent] = [value for name, value in fields if name.lower() == "x-forwarded-for"]
+        assert list(seen.values()) == [[], ["192.0.2.7"]]
+        program.wait_for('Request - "GET /upstream/a/echo')
+        assert "anybody who reaches this machine" not in program.log
+
+
 def test_signals_do_not_keep_the_watchdog_waiting(tmp_path):
     """The configuration is touched again and again, each time before the next ping would be due."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
