@@ -417,20 +417,25 @@ class Connection:
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def _close(self) -> None:
-        if self.status and not self._is_cut and not self._wire.is_aborted:
-            self._linger()
+        if not self._is_cut and not self._wire.is_aborted:
+            self._say_goodbye()
+            if self.status:
+                self._linger()
         self._wire.close(reset=self._ends_by_close and (self._is_cut or self._wire.is_aborted))
+
+    def _say_goodbye(self) -> None:
+        """In TLS an end has to be announced, or it looks like an attack on the connection."""
+        try:
+            if isinstance(self._wire.sock, ssl.SSLSocket):
+                self._wire.sock.settimeout(0)
+                self._wire.sock.unwrap()
+        except (OSError, ValueError):
+            pass  # our close_notify is out; theirs is not waited for
 
     def _linger(self) -> None:
         """Closing with unread bytes in the kernel sends a reset, which overtakes and destroys the answer on its way
         to the client (test_an_early_refusal_is_readable). So: say that we are done, let the client finish, close."""
         wire = self._wire
-        try:
-            if isinstance(wire.sock, ssl.SSLSocket):
-                wire.sock.settimeout(0)
-                wire.sock.unwrap()
-        except (OSError, ValueError):
-            pass  # our close_notify is out; theirs is not waited for
         wire.stop_writing()
         deadline, drained = time.monotonic() + LINGER_SECONDS, 0
         try:

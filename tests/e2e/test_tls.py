@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 import os
+import signal
 import ssl
 import time
 
@@ -52,6 +53,16 @@ def test_a_secured_stream_comes_piece_by_piece_and_leaves_the_connection_open(se
             arrivals = [time.monotonic() for line in stream if line.startswith(b"data: ")]
             assert stream.isclosed() and len(arrivals) > 10
             assert arrivals[-1] - arrivals[0] > 0.2, "not all at once at the end: ten tokens take half a second"
+
+
+def test_an_idle_secured_connection_is_closed_politely(certificate):
+    """A client that keeps connections must not take our end for an attack."""
+    with run_program({"models": {}}, *certificate.options) as program, connect(program, certificate) as connection:
+        assert request(connection, "GET", "/health").read() == b"OK"
+        connection.sock.suppress_ragged_eofs = False
+        program.signal(signal.SIGTERM)
+        assert connection.sock.recv(100) == b""
+        assert program.wait() == 0
 
 
 def test_who_does_not_trust_us_is_not_served(secured):
