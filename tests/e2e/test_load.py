@@ -203,6 +203,22 @@ def read_all(sock):
         pieces.append(piece)
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="memory is read from /proc")
+@pytest.mark.parametrize("model, status", [("a", 200), ("nobody", 404), ("broken", 503)])
+def test_a_large_body_goes_with_its_request(model, status):
+    """Not some time later, when the garbage collector comes by: until then a few of them fill the machine."""
+    size, count = 48 << 20, 5
+    padded = json.dumps({**chat(model), "padding": "x" * size}).encode()
+    config = {"captureBuffer": 0, "models": {"a": demo(), "broken": demo("--exit-at-start", "3")}}
+    with run_program(config) as program:
+        program.pid_of("a")
+        before = resident_kib(program.process.pid)
+        for _ in range(count):
+            assert program.ask("POST", "/v1/chat/completions", padded).status == status
+        # The last one may still be on its way out.
+        await_true(lambda: resident_kib(program.process.pid) - before < 2 * size // 1024, "the bodies are gone")
+
+
 def test_a_stdout_that_nobody_reads_and_a_client_that_does_not_read(tmp_path):
     """The pipe is full after moments: a model floods it, and every request writes a line."""
     config = {"logToStdout": "both", "models": {"loud": demo("--flood", "5000"), "calm": demo()},
