@@ -42,8 +42,9 @@ OnDone = Callable[[Request, int, int, float], None]
 
 HEAD_BYTES = 16384       # one recv for most heads with their JSON body; an idle connection holds such a buffer
 KNOWN_HEAD_BYTES = 4096  # larger ones are not remembered: an idle connection would hold on to them
-LINGER_BYTES = 4 << 20   # an image with the wrong key is read away, so that its sender gets to read the 401
-LINGER_SECONDS = 1.0
+LINGER_BYTES = 256 << 20   # a recording with the wrong key is read away, so that its sender gets to read the 401
+LINGER_SECONDS = 10.0      # which takes a while over a network
+LINGER_SILENCE = 1.0
 CLIENT_GONE_STATUS = 499
 
 _OURS = frozenset(("content-length", "transfer-encoding", "connection", "date"))
@@ -437,16 +438,20 @@ class Connection:
         to the client (test_an_early_refusal_is_readable). So: say that we are done, let the client finish, close."""
         wire = self._wire
         wire.stop_writing()
-        deadline, drained = time.monotonic() + LINGER_SECONDS, 0
+        started_at, drained = time.monotonic(), 0
         try:
-            while drained < LINGER_BYTES and time.monotonic() < deadline:
-                wire.set_recv_timeout(LINGER_SECONDS)
+            while drained < LINGER_BYTES and time.monotonic() - started_at < self._patience():
+                wire.set_recv_timeout(LINGER_SILENCE)
                 piece = socket.socket.recv(wire.sock, 4 * HEAD_BYTES)
                 if not piece:
                     return
                 drained += len(piece)
         except OSError:
             pass
+
+    def _patience(self) -> float:
+        """Seconds for the rest of an upload; bytes that never became a request are not waited for, nor is the end."""
+        return LINGER_SILENCE if self._body is None or self.is_draining else LINGER_SECONDS
 
 
 def _answer_for_server(request: Request) -> Response:

@@ -139,6 +139,19 @@ def test_an_early_refusal_is_readable():
                 assert client.answer()[0] == 413
 
 
+def test_who_sends_all_of_a_large_upload_first_reads_its_refusal():
+    def refuse(request):
+        raise ClientFault("no", status=401, code="unauthorized")
+    with rig(handle=refuse) as r:
+        for pause in (0, 0.06):       # as fast as can be, and over a network
+            with r.talk() as client:
+                client.send(get("/", "Content-Length: 40000000", method="POST"))
+                for _ in range(20):   # no error on the way: not every client looks for an answer after one
+                    client.send(b"x" * 2_000_000)
+                    time.sleep(pause)
+                assert client.answer()[0] == 401
+
+
 def test_a_body_over_the_limit():
     with rig(handle=echo) as r:
         with r.talk() as client:
