@@ -151,8 +151,6 @@ class App:
     # --- letting it in
 
     def _admit(self, request: Request, route: Route, rest: str) -> Optional[Response]:
-        if route.methods is not ANY and request.method not in route.methods:
-            raise _method_not_allowed(request, route.methods)
         if route.is_management:
             self._check(request, route)
             return route.handler(request, rest)
@@ -167,6 +165,8 @@ class App:
         return response
 
     def _check(self, request: Request, route: Route) -> None:
+        if route.methods is not ANY and request.method not in route.methods:
+            raise _method_not_allowed(request, route.methods)
         if not self._may_pass(request, route):
             raise ClientFault("unauthorized: invalid or missing API key", status=401, code="unauthorized")
         changes = route.changes_by_get or request.method not in _READING

@@ -142,6 +142,13 @@ def test_answers_of_models_and_their_errors_may_be_read_by_pages():
     with pytest.raises(ClientFault) as refused:
         make(apiKeys=["k"]).handle(asked("GET", "/v1/models", headers=page))
     assert ("Access-Control-Allow-Origin", "http://page") in refused.value.headers
+    with pytest.raises(ClientFault) as refused:
+        make().handle(asked("GET", "/v1/chat/completions", headers=page))
+    assert refused.value.status == 405 and refused.value.headers[0] == ("Allow", "POST")
+    assert ("Access-Control-Allow-Origin", "http://page") in refused.value.headers
+    with pytest.raises(ClientFault) as refused:
+        make().handle(asked("DELETE", "/running", headers=page))
+    assert [name for name, _ in refused.value.headers] == ["Allow"]
 
 
 def test_only_listed_pages_may_read_answers():
