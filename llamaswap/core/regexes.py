@@ -16,6 +16,7 @@ _TOKEN = re.compile(
     r"|\(\?(?P<flags>[ims]*(?:-[ims]+)?)\)"
     r"|\(\?(?P<foreign><?[=!]|P=|>|\(|#|[ims-]*[a-hj-ln-rt-zA-OQ-Z])"
     r"|(?P<greedy>(?:[*+?]|\{\d+(?:,\d*)?\})\+)"
+    r"|\{(?P<least>\d+)(?P<most>,\d*)?(?P<count>\})|(?P<brace>\{(?=,\d*\}))"
     r"|(?P<group>\((?:\?P?<(?=\w))?)|(?P<end>\))|(?P<bar>\|)|(?P<unclosed>\[)", re.DOTALL)
 _IN_SET = re.compile(r"\\(?P<escape>.)|\[:(?P<negated>\^?)(?P<name>\w+):\]|(?P<first>(?<=^\[)--)"
                      r"|(?P<twice>--|&&|~~|\|\|)|(?P<bracket>(?!^)\[)", re.DOTALL)
@@ -24,11 +25,16 @@ _CLASSES = {"alnum": "0-9A-Za-z", "alpha": "A-Za-z", "ascii": r"\x00-\x7F", "bla
             "space": r"\t\n\v\f\r ", "upper": "A-Z", "word": "0-9A-Za-z_", "xdigit": "0-9A-Fa-f"}
 
 
+# What a search does anyway. Tried at every place of a long path, it would cost the square of its length.
+_SKIPPING = re.compile(r"\A((?:\(\?[ims]+\))*)(?:\.\*\??(?![*+?{]))+")
+_MAX_REPEAT = 1000
+
+
 def compile_re2(source: str) -> Pattern[str]:
-    """The pattern, or ValueError with the reason it is not valid."""
+    """A pattern whose `search` says whether the source is found, or ValueError with the reason it is not valid."""
     try:
         # re.ASCII: \d, \w and \s mean ASCII in RE2.
-        return re.compile(_Translation().of(source), re.ASCII)
+        return re.compile(_Translation().of(_SKIPPING.sub(r"\1", source)), re.ASCII)
     except (re.error, OverflowError, RecursionError) as fault:
         raise ValueError(str(fault)) from None
 
@@ -38,6 +44,8 @@ class _Translation:
 
     def __init__(self) -> None:
         self.open: List[List[str]] = [[]]      # per open group, the flags that were set inside it
+        self.repeats: List[int] = [1]          # per open group, how often its counts repeat something inside it
+        self.closed = (0, 1)                   # where the last group ended, and the same for it
 
     def of(self, source: str) -> str:
         return _TOKEN.sub(self.piece, source) + ")" * len(self.open[0])
@@ -56,9 +64,23 @@ class _Translation:
             return _refuse("a [ is not closed")
         if kind == "greedy":
             return _refuse(f"invalid nested repetition {text}")
-        return self.grouping(kind, text)
+        if kind == "count":
+            return self.counting(found)
+        if kind == "brace":
+            return r"\{"      # {,5} is a count only in Python
+        return self.grouping(found, kind, text)
 
-    def grouping(self, kind: str, text: str) -> str:
+    def counting(self, found: re.Match[str]) -> str:
+        """RE2 writes repetitions out, so it limits them, and what is in each other is multiplied."""
+        most = int((found.group("most") or "")[1:] or found.group("least"))
+        end, within = self.closed
+        times = most * (within if end == found.start() else 1)
+        if max(times, int(found.group("least"))) > _MAX_REPEAT:
+            _refuse(f"{found.group(0)} repeats something more than {_MAX_REPEAT} times")
+        self.repeats[-1] = max(self.repeats[-1], times)
+        return found.group(0)
+
+    def grouping(self, found: re.Match[str], kind: str, text: str) -> str:
         flags = self.open[-1]
         if kind == "flags":
             flags.append(text[:-1] + ":")
@@ -67,9 +89,13 @@ class _Translation:
             return ")" * len(flags) + "|" + "".join(flags)
         if kind == "group":
             self.open.append([])
+            self.repeats.append(1)
             return text.replace("(?<", "(?P<")
         if len(self.open) > 1:
             self.open.pop()
+            within = self.repeats.pop()
+            self.repeats[-1] = max(self.repeats[-1], within)
+            self.closed = (found.end(), within)
         return ")" * len(flags) + ")"
 
 

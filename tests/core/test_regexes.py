@@ -20,6 +20,7 @@ from llamaswap.core.regexes import compile_re2
     ("(?i)ABC", "xabcx", "ab"), (r"(?s)a.b", "a\nb", "ab"), ("^(?i)/foo", "/FOO", "/bar"), ("a(?i)b|c", "C", "B"),
     ("(a(?i)b)c", "aBc", "aBC"), ("(?i)a(?-i)b", "Ab", "AB"), ("(?i:a)b", "Ab", "AB"), ("(?im)^a$", "x\nA", "x"),
     # what Python reserves for operations on sets
+    ("^a{,2}$", "a{,2}", "aa"), ("^(a{2}){2}$", "aaaa", "aaa"), ("(a{500}|b){2}", "bb", "ab"),
     ("[[a]", "[", "b"), ("[a&&b]", "&", "c"), ("[a||b]", "|", "c"), ("[a~~b]", "~", "c"), ("[+--]", ",", "."),
     ("[--0]", ".", ","), ("^[[:^]$", "^", "]")])
 def test_matches(source, yes, no):
@@ -32,10 +33,21 @@ def test_matches(source, yes, no):
     r"(?#c)",
     r"\pN", r"\PN", r"\C", r"\K", r"\Z", r"\E", r"[\pL]", "[[:nope:]]", "[[:^digit:]]", "(?U)a", "(?x)a", "(?a)b",
     "(?iL:a)", "a**",
+    "x{1001}", "x{0,1001}", "x{1001,}", "(x{100}){11}", "((a{10}){10}){11}", "((x{600})*|y){2}",
     "a{3,2}", "a\\", "(?P<n>a)(?P<n>b)", "(?z)a", "a++", "a?+", "a{2}+", "a*+", "(?P>n)", "a{99999999999999999999}"])
 def test_refused(source):
     with pytest.raises(ValueError, match=r"."):
         compile_re2(source)
+
+
+@pytest.mark.parametrize(("source", "wanted"), [
+    (r".*\.js$", r"\.js$"), (r".*.*?a|b", "a|b"), (r"(?i).*a", "(?i:a)"), ("^.*a", "^.*a"), (".*", ""), (".*{", ".*{")])
+def test_what_a_search_skips_anyway_is_not_tried_at_every_place(source, wanted):
+    assert compile_re2(source).pattern == wanted
+
+
+def test_the_limit_is_for_what_is_repeated_inside_each_other():
+    compile_re2("(x{500}y{500}){2}z{1000}(a{2}){500}(?:b{1000}){1}")
 
 
 @settings(max_examples=300, deadline=None)
