@@ -42,6 +42,9 @@ class _EnvPass:
         known = self.done.get(id(node))
         if known is None:
             known = self.done[id(node)] = self.fresh(node, path)
+        if path[:1] == ("apiKeys",) and isinstance(node, Scalar):
+            # Here and not where it is filled in: an alias stands for a node that was filled in elsewhere.
+            self.check_key(node, known, path)
         return known
 
     def fresh(self, node: Node, path: Path) -> Node:
@@ -73,10 +76,12 @@ class _EnvPass:
         filled = self.text(text, node.mark, path)
         if node.plain:
             filled = filled.strip(" \t")      # as if it had been written there
-        if path[:1] == ("apiKeys",) and not filled.strip():
-            # Scar: an empty variable here used to mean "no keys", which opens the server to everybody.
-            self.report(f"{text} is empty, so no API key would be required", node.mark, path)
         return node.with_text(filled)
+
+    def check_key(self, written: Scalar, filled: Node, path: Path) -> None:
+        """Scar: an empty variable used to mean "no keys", which opens the server to everybody."""
+        if "${env." in written.text and isinstance(filled, Scalar) and not filled.text.strip():
+            self.report(f"{written.text} is empty, so no API key would be required", written.mark, path)
 
     def text(self, text: str, mark: Any, path: Path) -> str:
         # Twice: a variable may name another one, as far as llama-swap follows them.

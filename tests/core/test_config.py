@@ -595,6 +595,8 @@ ENV_FAILS = [
     ("carriage return", "logLevel: '${env.CR}'", "environment variable 'CR' contains newlines"),
     ("quoted number", "globalTTL: '${env.N}'", "globalTTL: expected a whole number"),
     ("empty key", "apiKeys: ['${env.E}']", "apiKeys[0]: ${env.E} is empty"),
+    ("empty key by an alias", "x: &x ${env.E}\napiKeys: *x", "apiKeys: ${env.E} is empty"),
+    ("empty key by a merge", "x: &x {apiKeys: '${env.E}'}\n<<: *x", "apiKeys: ${env.E} is empty"),
     ("too deep", "logLevel: ${env.D3}", "refers to further variables too many times"),
     ("same key twice", "models: {'77': @M, '${env.N}': @M}", 'the key "77" appears twice'),
     ("command in a nest", "models: {m: {cmd: '${env.GONE}', proxy: 'http://h'}}", "models.m.cmd: environment variable"),
