@@ -7,7 +7,7 @@ loads as it does in llama-swap, but a misspelt key no longer costs its meaning i
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Tuple
 
 from llamaswap.core.durations import parse_duration
 from llamaswap.core.fields import Field, Kind
@@ -30,6 +30,8 @@ class Decoder:
         self._problems = problems
         # What could not be expanded is still a reference and fits nothing: one mistake stays one message.
         self._reported = frozenset(problem.path for problem in problems if problem.is_error())
+        # Mappings that are something else. They count as empty, and what they lack then is nobody's mistake.
+        self._misshapen: Set[Path] = set()
         self._readers: Dict[Kind, Callable[[Node, Field, Path], Any]] = {
             Kind.BOOL: self._bool, Kind.INT: self._int, Kind.STR: self._str, Kind.STRINGS: self._strings,
             Kind.DURATION: self._duration, Kind.FREE: self._free, Kind.FREE_TABLE: self._free_table,
@@ -76,6 +78,7 @@ class Decoder:
     def _struct(self, node: Node, field: Field, path: Path) -> Any:
         if not isinstance(node, MapNode):
             self._mismatch(node, field, path)
+            self._misshapen.add(path)
             return None if field.nullable else self.struct(MapNode({}), field.fields or {}, path)
         return self.struct(node, field.fields or {}, path)
 
@@ -215,7 +218,8 @@ class Decoder:
         self._report(Problem(path, message, "warning"))
 
     def _report(self, problem: Problem) -> None:
-        if problem.path not in self._reported:
+        path = problem.path
+        if path not in self._reported and not any(path[:length] in self._misshapen for length in range(len(path) + 1)):
             self._problems.append(problem)
 
 

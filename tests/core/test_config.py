@@ -645,6 +645,8 @@ def test_one_mistake_is_one_message():
     assert len(findings("apiKeys: [${env.E}]", {"E": ""})) == 1
     assert len(findings("globalTTL: ${env.GONE}")) == 1
     assert len(findings("models: {m: {cmd: x}}")) == 1
+    assert len(findings("models: {m: text}\ngroups: {g: {members: [m]}}")) == 1
+    assert len(findings("models: {m: @M}\npeers: {p: text}\nselectors: {s: [m]}")) == 2
 
 
 def warned(notation, env=None):
