@@ -168,6 +168,8 @@ def _scalars(root: MapNode, row: Row, report: Decoder) -> Dict[str, Any]:
         report.warn(("healthCheckTimeout",), f"{limit} is raised to {MIN_HEALTH_CHECK_TIMEOUT}")
     if row["store"] is not None and not row["store"]["path"].strip():
         report.error(("store", "path"), "must not be empty; remove store to keep the history in memory")
+    if "\0" in row["logFiles"]["dir"]:
+        report.error(("logFiles", "dir"), "a path cannot contain a null byte")
     _check_keys(root, row["apiKeys"], report)
     for index, source in enumerate(row["upstream"]["ignorePaths"]):
         try:

@@ -49,8 +49,8 @@ def _store_fault(path: str) -> Optional[str]:
 
 
 def machine_problems(config: Config, env: Mapping[str, str]) -> List[Problem]:
-    """Warnings about programs, model files, ports and names."""
-    return [*_program_problems(config, env), *_file_problems(config), *port_problems(config),
+    """Warnings about programs, model files, the folder of the log files, ports and names."""
+    return [*_program_problems(config, env), *_file_problems(config), *_folder_problems(config), *port_problems(config),
             *_unreachable(config)]
 
 
@@ -70,6 +70,17 @@ def _file_problems(config: Config) -> Iterator[Problem]:
             path = argument.partition("=")[2] if argument.startswith("-") else argument
             if os.sep in path and "://" not in path and _MODEL_FILE.search(path) and not os.path.exists(path):
                 yield _warning(("models", model.id, "cmd"), f"the model file {path} does not exist")
+
+
+def _folder_problems(config: Config) -> Iterator[Problem]:
+    """The folder of the log files is made with its parents, so the nearest one that is there decides."""
+    there = written = config.log_files.directory
+    while there and not os.path.lexists(there):
+        there = os.path.dirname(there) or os.curdir
+    if there and not os.path.isdir(there):
+        yield _warning(("logFiles", "dir"), f"no logs can be written to {written}: {there} is not a directory")
+    elif there and not os.access(there, os.W_OK | os.X_OK):
+        yield _warning(("logFiles", "dir"), f"no logs can be written to {written}: {there} is not writable")
 
 
 # --- ports -----------------------------------------------------------------------------------------------------

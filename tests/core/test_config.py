@@ -345,6 +345,7 @@ ENV_LOADS = [
 ]
 
 FAILS = [
+    ("a folder that none can have", 'logFiles: {dir: "a\\0b"}', "logFiles.dir: a path cannot contain a null byte"),
     ("a proxy that is no address", "trustedProxies: [10.0.0.0/33]", "trustedProxies[0]"),
     # --- types
     *((f"switch {word}", f"sendLoadingState: {word}", "sendLoadingState: expected true or false")

@@ -21,6 +21,23 @@ def machine(text, env=ENV):
     return [str(problem) for problem in found]
 
 
+# --- log files -------------------------------------------------------------------------------------------------
+
+def test_a_folder_for_log_files(tmp_path, monkeypatch):
+    def found(folder):
+        return machine(f"models: {{m: {{cmd: {PROGRAM}, proxy: 'http://h:1'}}}}\nlogFiles: {{dir: '{folder}'}}")
+
+    tmp_path.joinpath("file").write_text("")
+    tmp_path.joinpath("nowhere").symlink_to(tmp_path / "gone")
+    monkeypatch.chdir(tmp_path)
+    assert [found(folder) for folder in ("", "relative/deep", tmp_path, tmp_path / "new" / "deep")] == [[]] * 4
+    for folder, blocker in ((tmp_path / "file" / "x", tmp_path / "file"), (tmp_path / "nowhere", tmp_path / "nowhere")):
+        (line,) = found(folder)
+        assert line.endswith(f"logFiles.dir: no logs can be written to {folder}: {blocker} is not a directory")
+    monkeypatch.setattr(os, "access", lambda name, mode: mode == os.F_OK | os.X_OK)      # root may write everywhere
+    assert found(tmp_path / "new")[0].endswith(f"{tmp_path}/new: {tmp_path} is not writable")
+
+
 # --- the store -------------------------------------------------------------------------------------------------
 
 def store(path):
