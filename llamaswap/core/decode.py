@@ -30,8 +30,8 @@ class Decoder:
         self._problems = problems
         # What could not be expanded is still a reference and fits nothing: one mistake stays one message.
         self._reported = frozenset(problem.path for problem in problems if problem.is_error())
-        # Mappings that are something else. They count as empty, and what they lack then is nobody's mistake.
-        self._misshapen: Set[Path] = set()
+        # What was replaced by its default. That the default is missing something is no further mistake.
+        self._replaced: Set[Path] = set()
         self._readers: Dict[Kind, Callable[[Node, Field, Path], Any]] = {
             Kind.BOOL: self._bool, Kind.INT: self._int, Kind.STR: self._str, Kind.STRINGS: self._strings,
             Kind.DURATION: self._duration, Kind.FREE: self._free, Kind.FREE_TABLE: self._free_table,
@@ -78,7 +78,6 @@ class Decoder:
     def _struct(self, node: Node, field: Field, path: Path) -> Any:
         if not isinstance(node, MapNode):
             self._mismatch(node, field, path)
-            self._misshapen.add(path)
             return None if field.nullable else self.struct(MapNode({}), field.fields or {}, path)
         return self.struct(node, field.fields or {}, path)
 
@@ -150,7 +149,7 @@ class Decoder:
         if isinstance(value, bool) or not isinstance(value, int) or value > _MAX_INT:
             return int(self._mismatch(node, field, path) or 0)
         if field.minimum is not None and value < field.minimum:
-            self.error(path, f"must be at least {field.minimum}, found {value}")
+            self._refuse(path, f"must be at least {field.minimum}, found {value}")
             return int(field.default or 0)
         if field.soft_minimum is not None and value < field.soft_minimum:
             self.warn(path, f"{value} makes no sense; {field.soft_minimum} is meant")
@@ -162,7 +161,7 @@ class Decoder:
         self._value(node, path)
         text = node.text
         if field.choices and text not in field.choices and text != field.default:
-            self.error(path, f'unknown value "{text}"; valid: {", ".join(field.choices)}')
+            self._refuse(path, f'unknown value "{text}"; valid: {", ".join(field.choices)}')
             return str(field.default)
         if field.soft_choices and text.strip().lower() not in field.soft_choices:
             shown = ", ".join(choice or '""' for choice in field.soft_choices)
@@ -208,8 +207,12 @@ class Decoder:
             hint = "; remove the quotes" if Scalar(node.text).value != node.text else ""
         elif field.kind is Kind.STRINGS and isinstance(node, Scalar):
             hint = f"; write [{node.text}]" if len(node.text) < 40 and "," not in node.text else "; start items with -"
-        self.error(path, f"expected {_EXPECTED[field.kind]}, found {node_kind(node)}{hint}")
+        self._refuse(path, f"expected {_EXPECTED[field.kind]}, found {node_kind(node)}{hint}")
         return field.default
+
+    def _refuse(self, path: Path, message: str) -> None:
+        self.error(path, message)
+        self._replaced.add(path)
 
     def error(self, path: Path, message: str) -> None:
         self._report(Problem(path, message))
@@ -219,7 +222,7 @@ class Decoder:
 
     def _report(self, problem: Problem) -> None:
         path = problem.path
-        if path not in self._reported and not any(path[:length] in self._misshapen for length in range(len(path) + 1)):
+        if path not in self._reported and not any(path[:length] in self._replaced for length in range(len(path) + 1)):
             self._problems.append(problem)
 
 

@@ -648,6 +648,9 @@ def test_one_mistake_is_one_message():
     assert len(findings("models: {m: {cmd: x}}")) == 1
     assert len(findings("models: {m: text}\ngroups: {g: {members: [m]}}")) == 1
     assert len(findings("models: {m: @M}\npeers: {p: text}\nselectors: {s: [m]}")) == 2
+    assert len(findings("models: {m: {cmd: [a], proxy: 'http://h'}}\npeers: {p: {proxy: [x], models: z}}")) == 3
+    assert len(findings("models: {m: @M}\nselectors: {s: {strategy: Warm, targets: m}}\nstore: {path: []}")) == 3
+    assert len(findings("profiles: {p: {pins: [a]}}\nmatrix: {sets: [a], evict_costs: 5}")) == 3
 
 
 def warned(notation, env=None):
