@@ -67,7 +67,8 @@ def find_sources(config: Optional[str], config_dir: Optional[str]) -> List[str]:
         except OSError as fault:
             raise FileFault(f"{config_dir}: cannot read the configuration directory: {fault.strerror}") from None
         found = [os.path.join(config_dir, name) for name in names if name.endswith((".yml", ".yaml"))]
-        paths += [path for path in found if os.path.isfile(path) or not os.path.isdir(path)]
+        # Folders, and pipes, which could keep us waiting for ever, are none; a link into nowhere is, and says so later.
+        paths += [path for path in found if os.path.isfile(path) or not os.path.exists(path)]
         if config and any(os.path.realpath(path) == os.path.realpath(config) for path in paths[1:]):
             raise FileFault(f"{config} is also in {config_dir}; name it once")
     if not paths:

@@ -116,6 +116,7 @@ def test_sources_are_the_file_and_then_the_directory_in_byte_order(tmp_path):
     for name in ("b.yaml", "a.yml", "B.yaml", ".c.yaml", "d.YAML", "e.txt", "f.yamlx"):
         tmp_path.joinpath(name).write_text("")
     tmp_path.joinpath("sub.yaml").mkdir()
+    os.mkfifo(tmp_path / "pipe.yaml")
     elsewhere = str(tmp_path / "e.txt")
     found = find_sources(elsewhere, str(tmp_path))
     assert [os.path.basename(path) for path in found] == ["e.txt", ".c.yaml", "B.yaml", "a.yml", "b.yaml"]
