@@ -45,6 +45,7 @@ SHOWN: Mapping[str, FrozenSet[str]] = {     # `logToStdout`: which sources reach
 }
 GATHER_PAUSE = 0.02         # seconds between two writes to standard output
 SEARCHED_LINES, SHOWN_CHARS = 20, 300       # of a model that is being loaded
+_CONTINUATION = bytes(range(0x80, 0xC0))       # no character begins with one of these
 _CONTROLS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 Write = Callable[[bytes], int]
@@ -200,9 +201,10 @@ class LogRing:
         excess = len(self._bytes) - self._max_bytes
         if excess <= 0:
             return
-        # A newline at excess - 1 means that the cut already falls on a line start.
-        line_end = self._bytes.find(b"\n", excess - 1)
-        cut = line_end + 1 if line_end >= 0 else excess
+        # A newline at excess - 1 means that the cut already falls on a line start. In the middle of a line only when
+        # that one would take along half of what there is room for.
+        line_end = self._bytes.find(b"\n", excess - 1, excess + self._max_bytes // 2)
+        cut = line_end + 1 if line_end >= 0 else excess + _rest_of_character(self._bytes[excess:excess + 3])
         self._start += cut
         self._cut_lines += self._bytes.count(b"\n", 0, cut)
         del self._bytes[:cut]
@@ -262,6 +264,11 @@ class LogRing:
             if subscription in self._subscribers:
                 self._dropped += subscription.dropped
             self._subscribers = tuple(one for one in self._subscribers if one is not subscription)
+
+
+def _rest_of_character(data: bytearray) -> int:
+    """How many bytes at the beginning belong to a character that began before, in UTF-8."""
+    return len(data) - len(data.lstrip(_CONTINUATION))
 
 
 class StdoutSink:

@@ -44,6 +44,23 @@ def test_a_line_longer_than_the_ring_keeps_its_end():
     assert ring.history() == b"next\n"
 
 
+@pytest.mark.parametrize("more", [b"", b"next\n"])
+def test_the_end_of_a_long_line_leaves_the_ring_as_full_as_it_was(more):
+    ring = LogRing(1000)
+    ring.append(b"before\n")
+    for _ in range(50):
+        ring.append(b"x" * 100)
+    ring.append(b"tail!\n" + more)
+    assert ring.history().endswith(b"xxxtail!\n" + more) and len(ring.history()) == 1000
+
+
+def test_a_long_line_is_not_cut_within_a_character():
+    for size in range(100, 105):
+        ring = LogRing(size)
+        ring.append("€".encode() * 300)
+        assert ring.history().decode() == "€" * (size // 3)
+
+
 def test_history_is_a_copy():
     ring = LogRing(100)
     ring.append(b"one\n")
