@@ -26,6 +26,8 @@ class _Card:
         self.device = device
         self.pci = pci_address(os.path.basename(os.path.realpath(device)))
         monitors = os.path.join(device, "hwmon")
+        self.place = self.pci or device
+        self.index = 0
         self.hwmon = next((os.path.join(monitors, name) for name in names_in(monitors)), "")
         self.name = _name_of(root, device)
         unique = text_of(os.path.join(device, "unique_id")).strip()
@@ -41,16 +43,17 @@ class AmdSysfs:
 
     def __init__(self, root: str = "/") -> None:
         self._root = root
-        self._cards: Optional[List[_Card]] = None
+        self._cards: List[_Card] = []
+        self._seen: List[Tuple[str, str]] = []       # what could have been a card when they were looked for
+        self._numbers: Dict[str, int] = {}           # by place; they stay when a card is lost, and wait for it
 
     def read(self) -> Optional[List[GpuStats]]:
-        cards = self._find_cards()
-        return [_read(index, card) for index, card in enumerate(cards)] or None
+        return [_read(card) for card in self._find_cards()] or None
 
     def usage(self, pids: Optional[Collection[int]]) -> Optional[Usage]:
         if pids is None:
             return None             # looking at every process of the machine would take too long
-        indexes = {card.pci: index for index, card in enumerate(self._find_cards())}
+        indexes = {card.pci: card.index for card in self._find_cards()}
         kfd = self._kfd_nodes()
         usage: Usage = {}
         for pid in pids:
@@ -82,25 +85,29 @@ class AmdSysfs:
         """Nothing here takes long."""
 
     def close(self) -> None:
-        self._cards = None
+        self._cards, self._seen = [], []
 
     # --- cards
 
     def _find_cards(self) -> List[_Card]:
-        """In the order of their addresses, as ROCm numbers them. Looked for again when one has vanished."""
-        if self._cards is None or not all(os.path.exists(card.device) for card in self._cards):
-            cards = [_Card(self._root, device) for device in self._devices()]
-            self._cards = sorted(cards, key=lambda card: card.pci) or None
-        return self._cards or []
+        """In the order of their addresses, as ROCm numbers them, and what was plugged in later behind. Looked for again
+        when something has come or gone."""
+        seen = list(self._devices())
+        if seen != self._seen:
+            cards = [_Card(self._root, device) for device, _ in seen if _is_amd(device)]
+            for card in sorted(cards, key=lambda card: card.place):
+                card.index = self._numbers.setdefault(card.place, len(self._numbers))
+            self._cards, self._seen = sorted(cards, key=lambda card: card.index), seen
+        return self._cards
 
-    def _devices(self) -> Iterator[str]:
+    def _devices(self) -> Iterator[Tuple[str, str]]:
+        """With where each really is."""
         drm = os.path.join(self._root, "sys/class/drm")
         for name in names_in(drm):
             device = os.path.join(drm, name, "device")
-            is_card = name.startswith("card") and name[4:].isdigit()      # card0-DP-1 is a connector
-            if (is_card and text_of(os.path.join(device, "vendor")).strip() == AMD
-                    and os.path.exists(os.path.join(device, "mem_info_vram_total"))):
-                yield device
+            # card0-DP-1 is a connector
+            if name.startswith("card") and name[4:].isdigit() and os.path.exists(device):
+                yield device, os.path.realpath(device)
 
     # --- processes
 
@@ -144,16 +151,21 @@ class AmdSysfs:
         return found
 
 
-def _read(index: int, card: _Card) -> GpuStats:
+def _is_amd(device: str) -> bool:
+    return (text_of(os.path.join(device, "vendor")).strip() == AMD
+            and os.path.exists(os.path.join(device, "mem_info_vram_total")))
+
+
+def _read(card: _Card) -> GpuStats:
     if text_of(os.path.join(card.device, "power/runtime_status")).strip() == "suspended":
-        return GpuStats(id=index, name=card.name, uuid=card.uuid)
+        return GpuStats(id=card.index, name=card.name, uuid=card.uuid)
     used, total = (_number(os.path.join(card.device, f"mem_info_vram_{which}")) for which in ("used", "total"))
     busy = _number(os.path.join(card.device, "gpu_busy_percent"))
     edge = "edge" if "edge" in card.sensors else "junction"
     average = _hwmon(card, "power1_average")
     power = average if average is not None else _hwmon(card, "power1_input")
     return GpuStats(
-        id=index, name=card.name, uuid=card.uuid, temp_c=_celsius(card, edge), vram_temp_c=_celsius(card, "mem"),
+        id=card.index, name=card.name, uuid=card.uuid, temp_c=_celsius(card, edge), vram_temp_c=_celsius(card, "mem"),
         gpu_util_pct=None if busy is None else float(busy), mem_util_pct=share(used, total),
         mem_used_mb=None if used is None else used // MIB, mem_total_mb=None if total is None else total // MIB,
         fan_speed_pct=_fan(card), power_draw_w=scaled(power, 1e-6),

@@ -75,6 +75,38 @@ def test_a_gpu_that_is_taken_out(root):
     assert len(source.read()) == 1
 
 
+def test_gpus_whose_address_is_not_known(tmp_path):
+    for number in range(2):
+        write(tmp_path / f"sys/class/drm/card{number}/device", {"vendor": "0x1002", "mem_info_vram_total": 1 << 30})
+    assert [gpu.id for gpu in AmdSysfs(str(tmp_path)).read()] == [0, 1]
+
+
+def unplug(root, device):
+    """How to plug it in again."""
+    link = next(card / "device" for card in (root / "sys/class/drm").glob("card[0-9]")
+                if (card / "device").resolve() == root / device)
+    link.unlink()
+    return lambda: link.symlink_to(root / device)
+
+
+def test_a_gpu_that_is_plugged_in_again(root):
+    source = AmdSysfs(str(root))
+    before = source.read()
+    plug_in = unplug(root, FIRST)
+    assert source.read() == before[1:]          # under the number it had
+    gpu_process(root, 10, d7=fdinfo("0000:43:00.0", 3))
+    assert source.usage([10]) == {10: {1: 2 << 20}}
+    plug_in()
+    assert source.read() == before
+
+
+def test_a_gpu_that_is_plugged_in_later_changes_no_number(root):
+    source, plug_in = AmdSysfs(str(root)), unplug(root, FIRST)
+    assert [(gpu.id, gpu.name) for gpu in source.read()] == [(0, "AMD Instinct Test")]
+    plug_in()
+    assert [(gpu.id, gpu.name) for gpu in source.read()] == [(0, "AMD Instinct Test"), (1, "AMD Radeon RX 7900 XTX")]
+
+
 def fdinfo(pci="0000:03:00.0", client=1, memory="drm-memory-vram:\t2048 KiB", driver="amdgpu"):
     return f"pos:\t0\ndrm-driver:\t{driver}\ndrm-pdev:\t{pci}\ndrm-client-id:\t{client}\n{memory}\n"
 
