@@ -6,9 +6,14 @@ answer rests, longer each time, so that a missing tool costs nothing and a drive
 """
 from __future__ import annotations
 
+import logging
 import re
 import time
-from typing import Callable, Collection, Dict, List, NamedTuple, Optional, Protocol, Sequence, Tuple
+from typing import Callable, Collection, Dict, List, NamedTuple, Optional, Protocol, Sequence, Tuple, TypeVar
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 FIRST_REST = 15.0
 MAX_REST = 240.0
@@ -81,7 +86,7 @@ class Family:
         self._clock = clock
         self._rests: Dict[str, Tuple[float, float]] = {}     # source → (until, how long the rest is)
         self.asked: Optional[Source] = None                  # who answered last
-        self.width = 0                                       # the most GPUs seen, so that numbers stay when one is lost
+        self.width = 0                                       # beyond every number seen, so that others' numbers stay
 
     def is_resting(self) -> bool:
         """Is there nobody to ask now?"""
@@ -91,18 +96,24 @@ class Family:
         for source in self._sources:
             if not self._is_ready(source):
                 continue
-            found = source.read()
+            found = _answer_of(source, source.read)
             if found is not None:
                 self._rests.pop(source.name, None)
                 self.asked = source
-                self.width = max(self.width, len(found))
+                self.width = max([self.width, *(gpu.id + 1 for gpu in found)])
                 return found
             self._put_to_rest(source)
         self.asked = None
         return []
 
     def facts(self) -> List[GpuFacts]:
-        return [facts for source in self._sources for facts in source.facts()]
+        answers = (_answer_of(source, source.facts) for source in self._sources)
+        return [facts for answer in answers for facts in answer or ()]
+
+    def usage(self, pids: Optional[Collection[int]]) -> Optional[Usage]:
+        """By the source that read() has just heard."""
+        asked = self.asked
+        return None if asked is None else _answer_of(asked, lambda: asked.usage(pids))
 
     def _is_ready(self, source: Source) -> bool:
         return self._clock() >= self._rests.get(source.name, (0.0, 0.0))[0]
@@ -143,7 +154,7 @@ class GpuReader:
         is_known = False
         offset = 0
         for family in self._families:
-            found = family.asked.usage(pids) if family.asked is not None else None
+            found = family.usage(pids)
             is_known = is_known or found is not None
             for pid, by_gpu in (found or {}).items():
                 merged.setdefault(pid, {}).update({gpu + offset: size for gpu, size in by_gpu.items()})
@@ -164,6 +175,15 @@ class GpuReader:
             family.close()
 
 
+def _answer_of(source: Source, question: Callable[[], Optional[T]]) -> Optional[T]:
+    """What a driver's library raises or a tool prints is anybody's guess, and the other sources can do without it."""
+    try:
+        return question()
+    except Exception as error:
+        log.warning("GPUs: %s cannot be used: %r", source.name, error)
+        return None
+
+
 # --- for those who parse
 
 
@@ -171,6 +191,11 @@ def number_in(text: object) -> Optional[float]:
     """The number a tool printed, None for `[N/A]`, `ERR!` and the like."""
     found = re.match(r"\s*(-?\d+(?:\.\d+)?)", str(text), re.ASCII)
     return float(found.group(1)) if found else None
+
+
+def text_in(text: str) -> str:
+    """Empty for `[N/A]`, `[GPU is lost]` and the like."""
+    return "" if text.startswith("[") or text in ("N/A", "ERR!") else text
 
 
 def whole_number_in(text: object) -> Optional[int]:

@@ -26,6 +26,7 @@ from llamaswap.runtime.gpus import (
     number_in,
     pci_address,
     share,
+    text_in,
     whole_number_in,
 )
 
@@ -203,7 +204,8 @@ def _smi_stats(row: Mapping[str, str]) -> Optional[GpuStats]:
         return None
     used, total = whole_number_in(row["memory.used"]), whole_number_in(row["memory.total"])
     return GpuStats(
-        id=index, name=row["name"], uuid=row["uuid"], temp_c=whole_number_in(row["temperature.gpu"]),
+        id=index, name=text_in(row["name"]) or "NVIDIA GPU", uuid=text_in(row["uuid"]),
+        temp_c=whole_number_in(row["temperature.gpu"]),
         vram_temp_c=whole_number_in(row.get("temperature.memory")), gpu_util_pct=number_in(row["utilization.gpu"]),
         mem_util_pct=share(used, total), mem_used_mb=used, mem_total_mb=total,
         fan_speed_pct=number_in(row["fan.speed"]), power_draw_w=number_in(row["power.draw"]),
@@ -213,7 +215,7 @@ def _smi_stats(row: Mapping[str, str]) -> Optional[GpuStats]:
 def _smi_facts(row: Mapping[str, str]) -> GpuFacts:
     total = whole_number_in(row["memory.total"])
     return GpuFacts(
-        pci=pci_address(row["pci.bus_id"]), vendor="NVIDIA", model=row["name"] or None,
+        pci=pci_address(row["pci.bus_id"]), vendor="NVIDIA", model=text_in(row["name"]) or None,
         architecture=architecture_of(row["compute_cap"]), memory_kind=None if total is None else "dedicated",
         capacity_bytes=None if total is None else total * MIB, driver_name="nvidia",
         driver_version=row["driver_version"] if row["driver_version"][:1].isdigit() else None,

@@ -110,6 +110,38 @@ def test_gpus_of_two_vendors_have_one_numbering_that_stays(clock):
     assert reader.usage([7, 8]) == {7: {2: 700}, 8: {2: 8}}
 
 
+class PickySource(FakeSource):
+    """Of which the first GPUs do not answer."""
+
+    def read(self):
+        return super().read()[1:]
+
+
+def test_numbers_that_are_left_out_are_given_to_nobody_else(clock):
+    reader = GpuReader([Family([source], clock=clock) for source in (PickySource("a", 2), FakeSource("b", 1))])
+    assert [(gpu.id, gpu.name) for gpu in reader.read()] == [(1, "a 1"), (2, "b 0")]
+
+
+class BrokenSource(FakeSource):
+    def read(self):
+        self.asked += 1
+        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "what a driver says")
+
+    facts = read
+
+
+def test_a_source_that_raises_takes_no_other_along(clock, caplog):
+    broken, next_best, other = BrokenSource("a"), FakeSource("next", 1), FakeSource("b", 1)
+    reader = GpuReader([Family([broken, next_best], clock=clock), Family([other], clock=clock)])
+    for _ in range(3):
+        assert [gpu.name for gpu in reader.read()] == ["next 0", "b 0"]
+    assert broken.asked == 1 and caplog.text.count("a cannot be used") == 1
+    assert reader.facts() == []
+    other.usage = broken.facts
+    next_best.held = {5: {0: 7}}
+    assert reader.usage([5]) == {5: {0: 7}}
+
+
 def test_usage_is_unknown_when_nobody_tells(clock):
     family = Family([FakeSource("a", 1, usage=None)], clock=clock)
     reader = GpuReader([family])

@@ -140,6 +140,14 @@ def test_what_nvidia_smi_does_not_know_is_unknown(bin_dir):
     assert NvidiaSmi().read() == [(0, "GB10", "GPU-0", *[None] * 10)]
 
 
+def test_a_lost_gpu_of_nvidia_smi_keeps_its_number_and_has_no_name(bin_dir):
+    lost = ", [GPU is lost]"
+    tool(bin_dir, "nvidia-smi", f"echo '{GPU_LINE.format(0)}'; echo '1{10 * lost}'")
+    assert NvidiaSmi().read()[1] == (1, "NVIDIA GPU", "", *[None] * 10)
+    tool(bin_dir, "nvidia-smi", f"echo '00000000:01:00.0{5 * lost}'")
+    assert NvidiaSmi().facts()[0][:3] == ("0000:01:00.0", "NVIDIA", None)
+
+
 def test_an_old_nvidia_smi_that_does_not_know_all_fields(bin_dir, tmp_path):
     tool(bin_dir, "nvidia-smi", f"""
 echo x >> {tmp_path}/runs
