@@ -18,7 +18,7 @@ from llamaswap.core.messages import about
 from llamaswap.core.usage import Usage, error_text, extract
 from llamaswap.runtime.captures import Captures
 from llamaswap.runtime.inflight import Visit
-from llamaswap.runtime.store import Store
+from llamaswap.runtime.store import Store, beyond_any
 from llamaswap.runtime.threads import spawn
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ MOST_WAITING_BYTES = 32 << 20     # of bodies; what comes on top of that is reco
 SQUEEZED_AT_ONCE = 50
 UPKEEP_PAUSE = 60.0               # between two looks at what has become too old, when nothing happens
 ASK_TIMEOUT = 15.0
+OPEN_PATIENCE = 5.0
 MEASURABLE = 0.05                 # seconds; what is measured over less says more about us than about the engine
 
 
@@ -70,6 +71,7 @@ class Recorder:
         self._last_batch = 0
         self._taken = 0                   # up to here others have the numbers; of requests that began in another file
         self._number_from: Callable[[int], int] = int
+        self._peeked = beyond_any()      # until the store has had a look
         self._thread: Optional[threading.Thread] = None
         self.dropped = 0
 
@@ -77,9 +79,14 @@ class Recorder:
         return f"Recorder({len(self._visits)} waiting, dropped={self.dropped})"
 
     def start(self, on_crash: Optional[Callable[[], Any]] = None) -> int:
-        """Open the store; the number of the last row in it."""
+        """Open the store; the number of the last row in it. Nobody waits for a store that takes its time: what is to be
+        recorded does."""
         self._thread = spawn("store", self._run, on_crash=on_crash)
-        last: int = self.ask(lambda store: store.last_id())
+        try:
+            last: int = self.ask(lambda store: store.last_id(), timeout=OPEN_PATIENCE)
+        except Refused:
+            log.warning("the activity file takes long to open; requests are recorded when it is open")
+            last = self._peeked
         return last
 
     def close(self, timeout: float = 5.0) -> bool:
@@ -143,6 +150,7 @@ class Recorder:
     # --- the thread `store` ------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        self._peeked = self._store.peek()
         self._store.open()
         try:
             while self._await_news():

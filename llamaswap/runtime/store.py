@@ -23,6 +23,7 @@ from llamaswap.runtime.table import (
     Unusable,
     conditions,
     insert,
+    last_number,
     ordering,
     prepare,
     quick_values_of,
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 BUSY_TIMEOUT = 2.0            # seconds; another program may read or copy the file
+PEEK_TIMEOUT = 0.5
 RETRY_PAUSE = 60.0            # between two looks at a file that could not be used
 UPKEEP_PAUSE = 60.0           # between two looks for rows that are too old
 QUERY_TIMEOUT = 5.0           # a query holds up the recorder
@@ -98,6 +100,24 @@ class Store:
             self._use_memory()
         if self.fault:
             self._complain()
+
+    def peek(self) -> int:
+        """The last number in the file, before it is opened: opening it may take minutes, when llama-swap has written it
+        for years. One beyond any when it cannot be told."""
+        if self._path is None or not os.path.exists(self._path):
+            return 0
+        try:
+            if not os.access(self._path, os.W_OK):      # see _try_file
+                return beyond_any()
+            db = sqlite3.connect(self._path, timeout=PEEK_TIMEOUT)
+        except _TROUBLE:
+            return beyond_any()
+        try:
+            return last_number(db)
+        except _TROUBLE:
+            return beyond_any()
+        finally:
+            _close(db)
 
     def close(self) -> None:
         self.retry()      # what memory holds would be lost now
@@ -310,7 +330,7 @@ class Store:
         """0 without rows; numbers go on from here. While the file cannot be read, one beyond any in it, or rows that
         move into it later would meet others of the same numbers."""
         last = int(self._run(lambda db: db.execute("SELECT max(id) FROM requests").fetchone()[0], 0) or 0)
-        return max(last, int(time.time() * 1000)) if self.fault else last
+        return max(last, beyond_any()) if self.fault else last
 
     def row(self, number: int) -> Optional[Row]:
         if not 0 < number <= MOST:
@@ -365,6 +385,11 @@ class Store:
 
     def _all(self) -> List[Row]:
         return self._run(lambda db: read_rows(db, "ORDER BY id", []), [])
+
+
+def beyond_any() -> int:
+    """A number that no request has had: there was never one in each millisecond since 1970."""
+    return int(time.time() * 1000)
 
 
 def _checkpoint(db: sqlite3.Connection) -> None:

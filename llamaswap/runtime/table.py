@@ -102,6 +102,13 @@ def prepare(db: sqlite3.Connection, max_rows: int) -> None:
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
+def last_number(db: sqlite3.Connection) -> int:
+    """Of our rows, and of those of llama-swap that may not have been copied yet. 0 without any."""
+    tables = [table for table in ("requests", "activity") if "id" in _columns(db, table)]
+    found = [db.execute(f"SELECT max(id) FROM {table}").fetchone()[0] for table in tables]
+    return max([0, *(number for number in found if isinstance(number, int))])
+
+
 def _columns(db: sqlite3.Connection, table: str) -> Tuple[str, ...]:
     return tuple(column[1] for column in db.execute(f"PRAGMA table_info({table})"))
 

@@ -104,6 +104,25 @@ def test_questions_see_what_was_put_before(rig):
     assert [row.id for row in rig.told] == list(range(1, 301))
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+def test_nobody_waits_for_a_store_that_takes_long_to_open(make, tmp_path, monkeypatch, caplog, is_known):
+    first = make(path=str(tmp_path / "a.db"))
+    first.start()
+    first.visit().close()
+    first.close()
+    monkeypatch.setattr(module, "OPEN_PATIENCE", 0.5)
+    second, go, opened = make(path=str(tmp_path / "a.db")), threading.Event(), Store.open
+    monkeypatch.setattr(second.store, "open", lambda: go.wait(PATIENCE) and opened(second.store))
+    if not is_known:
+        monkeypatch.setattr(second.store, "peek", lambda: go.wait(PATIENCE) and 1)
+    last = second.start()
+    assert last == 1 if is_known else last > 1_000_000_000_000
+    assert "takes long to open" in caplog.text
+    second.visit().close()
+    go.set()
+    assert [row.id for row in second.rows()] == [last + 1, 1]
+
+
 def test_numbers_go_on_after_a_restart(make, tmp_path):
     first = make(path=str(tmp_path / "a.db"))
     assert first.start() == 0

@@ -448,3 +448,20 @@ def test_it_stays_quick_with_many_rows(opened, path):
         store.stats(parse_query(query))
     assert store.page(Query()).total == 30_000
     assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("table", ["requests", "activity"])
+def test_the_last_number_is_known_before_the_file_is_opened(path, table):
+    assert Store(None).peek() == Store(path).peek() == 0 and not os.path.exists(path)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"CREATE TABLE {table} (id INTEGER PRIMARY KEY)")
+        assert Store(path).peek() == 0
+        db.execute(f"INSERT INTO {table} VALUES (41), (7)")
+        db.commit()
+    assert Store(path).peek() == 41
+
+
+def test_the_last_number_of_a_file_that_is_none_is_beyond_any(path, tmp_path):
+    with open(path, "wb") as file:
+        file.write(b"x" * 5000)
+    assert Store(path).peek() > 1_000_000_000_000 and Store(str(tmp_path)).peek() > 1_000_000_000_000
