@@ -12,7 +12,7 @@ import threading
 import time
 import zlib
 from collections import OrderedDict
-from typing import Any, Collection, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Collection, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from llamaswap.core.headers import Headers
 from llamaswap.runtime.inflight import Visit
@@ -21,6 +21,9 @@ from llamaswap.runtime.logformat import RFC3339_NANO, format_time
 HIDDEN = "[REDACTED]"
 LEVEL = 1                     # of zlib: event streams shrink to a tenth, at 100 MB/s
 OVERHEAD_BYTES = 400          # of one capture: the objects around its bytes
+MOST_UNPACKED = 8 << 20       # of an answer that came compressed
+MOST_COUNTED = 64 << 20
+UNPACKED_AT_ONCE = 1 << 20
 VISIT_BYTES = 6000            # of a request as it is: its headers and all that hangs on it (measured: 3,500 to 5,500)
 # Request headers that say nothing in confidence. All others are shown by name only.
 _HARMLESS = re.compile(
@@ -172,13 +175,14 @@ def capture_of(visit: Visit, shown: Collection[str]) -> Capture:
     request, headers = visit.request, visit.response_headers or Headers([])
     body = visit.body
     sent = body
-    if body is not None and (_UPLOADS.search(visit.path) or _is_binary(request.headers)):
+    if body is not None and (_UPLOADS.search(visit.path) or _is_binary(request.headers) or _has_file(request, body)):
         sent = None
-    total, got = visit.collector.total, None
+    total, got, decoded = visit.collector.total, None, None
     if not (_PICTURES.search(visit.path) or _is_binary(headers)):
-        got = _decoded(visit.collector.head, headers.get("content-encoding") or "", visit.collector.is_whole)
-    if got is not None and visit.collector.is_whole:
-        total = len(got)
+        decoded = _decoded(visit.collector.head, headers.get("content-encoding") or "", visit.collector.is_whole)
+    if decoded is not None:
+        got, size = decoded
+        total = size if visit.collector.is_whole else total
     fields = _shown_fields(request.headers, shown)
     came = max(visit.req_bytes, len(body or b""))
     return Capture(visit.path, fields, sent, came, _answer_fields(headers), got, total)
@@ -199,18 +203,40 @@ def _is_binary(headers: Headers) -> bool:
     return bool(_BINARY.match(headers.get("content-type") or ""))
 
 
-def _decoded(body: bytes, encoding: str, is_whole: bool) -> Optional[bytes]:
+def _has_file(request: Any, body: bytes) -> bool:
+    """A form with an upload in it, whatever its path."""
+    content_type = request.headers.get("content-type") or ""
+    return content_type.lower().startswith("multipart/") and b"filename=" in body
+
+
+def _decoded(body: bytes, encoding: str, is_whole: bool) -> Optional[Tuple[bytes, int]]:
+    """What is kept of it, and the size of all."""
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
-        return body
+        return body, len(body)
     if encoding not in ("gzip", "x-gzip", "deflate") or not is_whole:
         return None
     for window in (47, -15):      # with any header, then without one
         try:
-            return zlib.decompressobj(window).decompress(body, 8 << 20)
+            return _unpacked(body, window)
         except zlib.error:
             continue
     return None
+
+
+def _unpacked(packed: bytes, window: int) -> Tuple[bytes, int]:
+    """A small body may unpack to gigabytes: beyond MOST_UNPACKED it is only counted, and beyond MOST_COUNTED not even
+    that."""
+    kept, total = bytearray(), 0
+    unpacker = zlib.decompressobj(window)
+    while total < MOST_COUNTED:
+        piece = unpacker.decompress(packed, UNPACKED_AT_ONCE)
+        packed = unpacker.unconsumed_tail
+        total += len(piece)
+        kept += piece[:MOST_UNPACKED - len(kept)]
+        if unpacker.eof or not (piece or packed):
+            break
+    return bytes(kept), total
 
 
 def _pack(capture: Capture) -> bytes:

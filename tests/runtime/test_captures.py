@@ -117,6 +117,14 @@ def test_an_upload_of_bytes_is_left_out():
     assert found["req_body"] is None and found["req_bytes"] == 10
 
 
+@pytest.mark.parametrize("part, is_shown", [('name="file"; filename="a.wav"', False), ('name="text"', True)])
+def test_a_form_with_an_upload_is_left_out_on_any_path(part, is_shown):
+    form = f"--X\r\nContent-Disposition: form-data; {part}\r\n\r\nRIFF\r\n--X--\r\n".encode()
+    found = captures_of(visit_of(path="/v1/tasks/run", sent=form,
+                                 headers={"Content-Type": "multipart/form-data; boundary=X"})).get(1)
+    assert (found["req_body"] is not None, found["req_bytes"]) == (is_shown, len(form))
+
+
 @pytest.mark.parametrize("encoding, pack", [
     ("gzip", gzip.compress), ("deflate", zlib.compress), ("deflate", lambda data: zlib.compress(data)[2:-4])])
 def test_compressed_answers_are_shown_plain(encoding, pack):
@@ -134,6 +142,14 @@ def test_what_cannot_be_read_is_left_out():
 def test_a_long_answer_is_cut_and_says_so():
     found = captures_of(visit_of(got=bytes(3 << 20)), max_bytes=8 << 20).get(1)
     assert len(body(found, "resp_body")) < 3 << 20 and found["resp_truncated"] and found["resp_bytes"] == 3 << 20
+
+
+@pytest.mark.parametrize("size, told", [(8 << 20, 8 << 20), (20 << 20, 20 << 20), (100 << 20, 64 << 20)])
+def test_a_long_answer_in_a_small_package_says_so_too(size, told):
+    visit = visit_of(got=gzip.compress(bytes(size), 9), answered=[("Content-Encoding", "gzip")])
+    found = captures_of(visit, max_bytes=8 << 20).get(1)
+    assert body(found, "resp_body") == bytes(8 << 20)
+    assert (found["resp_bytes"], found["resp_truncated"]) == (told, size > 8 << 20)
 
 
 def test_of_many_at_once_the_newest_are_kept():
