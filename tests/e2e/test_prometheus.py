@@ -103,6 +103,25 @@ def test_promtool_accepts_the_examples(kind, path):
     assert code == 0, said
 
 
+@needs_promtool
+@pytest.mark.parametrize("answered, fires", [(None, True), ("7x80", True), ("0+1x80", False)])
+def test_a_queue_that_is_stuck_is_told(tmp_path, answered, fires):
+    """Also where nothing has ever been answered, so that there is no counter of it."""
+    series = [{"series": 'llamaswap_model_requests_queued{instance="i",model="m"}', "values": "0x10 1x70"}]
+    if answered:
+        series.append({"series": 'llamaswap_requests_total{instance="i",model="n"}', "values": answered})
+    summary = "Requests wait for m, and nothing has been answered for half an hour"
+    told = [{"exp_labels": {"severity": "critical", "instance": "i", "model": "m"},
+             "exp_annotations": {"summary": summary}}] if fires else []
+    checks = [{"alertname": "LlamaswapQueueStuck", "eval_time": at, "exp_alerts": found}
+              for at, found in (("20m", []), ("45m", told))]
+    test = tmp_path / "test.yml"
+    test.write_text(json.dumps({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": [
+        {"interval": "1m", "input_series": series, "alert_rule_test": checks}]}), encoding="utf-8")
+    code, said = promtool("test", "rules", str(test))
+    assert code == 0, said
+
+
 # --- a real Prometheus -----------------------------------------------------------------------------------------------
 
 
