@@ -33,6 +33,7 @@ ROWS_AT_ONCE = 5                  # about 100 us of work, then a pause in which 
 BREATH = 0.00005                  # giving the interpreter away for no time at all gives it to nobody
 MOST_WAITING = 20_000
 MOST_WAITING_BYTES = 32 << 20     # of bodies; what comes on top of that is recorded without
+MOST_WAITING_ANSWERS = 256 << 20  # bytes of them: a disk that hangs must not cost more
 SQUEEZED_AT_ONCE = 50
 UPKEEP_PAUSE = 60.0               # between two looks at what has become too old, when nothing happens
 ASK_TIMEOUT = 15.0
@@ -64,7 +65,8 @@ class Recorder:
         self._session_of = session_of
         self._visits: Deque[Visit] = deque()
         self._questions: Deque[Question] = deque()
-        self._waiting_bytes = 0           # about: threads add to it without a lock, and each batch starts anew
+        # About: threads add to them without a lock, and each batch starts anew.
+        self._waiting_bytes = self._waiting_answers = 0
         self._news = threading.Event()
         self._urgent = threading.Event()
         self._is_closing = False
@@ -102,7 +104,8 @@ class Recorder:
     # --- any thread --------------------------------------------------------------------------------------------------
 
     def put(self, visit: Visit) -> None:
-        if len(self._visits) >= MOST_WAITING:
+        self._waiting_answers += visit.collector.held_bytes
+        if len(self._visits) >= MOST_WAITING or self._waiting_answers > MOST_WAITING_ANSWERS:
             self.dropped += 1
             return
         if visit.body is not None:
@@ -184,7 +187,7 @@ class Recorder:
             answer.is_there.set()
 
     def _record_waiting(self) -> None:
-        self._waiting_bytes = 0
+        self._waiting_bytes = self._waiting_answers = 0
         self._last_batch = len(self._visits)
         rows: List[Row] = []
         recorded: List[Visit] = []

@@ -225,6 +225,18 @@ def test_a_queue_that_is_full_drops_and_counts(rig, monkeypatch):
     assert len(rig.rows()) == 10 and rig.recorder.dropped == 5
 
 
+def test_answers_that_wait_are_bounded(rig, monkeypatch):
+    free = threading.Event()
+    rig.recorder._put_question(lambda store: free.wait(PATIENCE))
+    monkeypatch.setattr(module, "MOST_WAITING_ANSWERS", 1000)
+    for _ in range(3):
+        rig.visit(b"x" * 400).close()
+    free.set()
+    assert len(rig.rows()) == 2 and rig.recorder.dropped == 1
+    rig.visit(b"x" * 400).close()
+    assert len(rig.rows()) == 3 and rig.recorder.dropped == 1
+
+
 def test_bodies_that_wait_are_bounded(rig, monkeypatch):
     free = threading.Event()
     rig.recorder._put_question(lambda store: free.wait(PATIENCE))
