@@ -148,9 +148,6 @@ class Visit:
         self.end_at = time.monotonic()
         self._count_wait()
         self.let_go()
-        # The exchange knows us, too. Two that know one another, and the bodies they hold, would stay until the garbage
-        # collector comes by, which is after thousands of requests.
-        self.exchange = None
         if self.is_cancelled and self.outcome != OK:
             self.outcome, self.why = CANCELLED, cancelled().message
         self._inflight.end(self)

@@ -1,10 +1,8 @@
 """Visits: what they hold, what becomes of them, what others see of them."""
 from __future__ import annotations
 
-import gc
 import threading
 import time
-import weakref
 
 import pytest
 
@@ -64,24 +62,6 @@ def open_one(inflight, **headers):
     visit = inflight.open(asked("POST", "/v1/chat/completions", b"{}", headers), "/v1/chat/completions")
     visit.model = visit.requested = "m"
     return visit
-
-
-def test_nothing_of_a_request_that_has_ended_waits_for_the_garbage_collector():
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        visit, exchange = open_one(make()), FakeExchange()
-        visit.exchange = exchange
-        exchange.on_read = visit.let_go
-        visit.begin_answer(exchange)
-        visit.end_answer(Outcome(200, complete=True))
-        visit.close()
-        left = weakref.ref(visit)
-        del visit, exchange
-        assert left() is None
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def test_numbers_only_go_up():

@@ -251,7 +251,7 @@ def test_bodies_that_wait_are_bounded(rig, monkeypatch):
 
 def test_one_request_that_cannot_be_recorded_does_not_stop_the_others(rig, caplog):
     broken = rig.visit()
-    broken.collector = None
+    broken.at = None
     broken.close()
     rig.visit().close()
     assert [row.id for row in rig.rows()] == [2] and "could not be recorded" in caplog.text
