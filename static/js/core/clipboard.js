@@ -12,9 +12,7 @@ export async function copyText(text) {
 
 function copyOldWay(text) {
 	const opener = document.activeElement;
-	const area = document.createElement('textarea');
-	area.value = text;
-	area.className = 'vh';
+	const area = Object.assign(document.createElement('textarea'), { value: text, className: 'vh' });
 	// Nothing can be selected outside an open dialog.
 	(document.querySelector('dialog[open]') || document.body).append(area);
 	area.select();

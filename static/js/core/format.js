@@ -10,6 +10,7 @@ const SIZES = { binary: [1024, ['B', 'KiB', 'MiB', 'GiB', 'TiB']], decimal: [100
 const SPANS = [[86400, 'd', 3600, 'h'], [3600, 'h', 60, 'min'], [60, 'min', 1, 's'], [1, 's']];
 
 export const isNumber = Number.isFinite;
+export const sum = (values) => values.reduce((total, value) => total + (value || 0), 0);
 
 /** What is not known is "unknown" or the word given, never 0. */
 const known = (show) => (value, option) => (isNumber(value) ? show(value, option)

@@ -125,7 +125,7 @@ function logPane({ index = 0, source = '' }) {
 	if (!index) shortcut('n', 'Next match, with Shift the one before', ({ shiftKey }) =>
 		(document.activeElement.closest('.log-pane') || pane).querySelector(`[data-by="${shiftKey ? -1 : 1}"]`).click());
 
-	const pane = h('section', { class: 'log-pane', onkeydown: keys },
+	const pane = h('section', { class: 'stack log-pane', onkeydown: keys },
 		inRow(!source && pick('Source', 'src', () =>
 			[...new Set([...sources(), from()])].map((id) => [id, SOURCES[id] || id])), search,
 			toggle('Regex', 're'), toggle('All lines', 'all'),

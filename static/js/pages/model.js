@@ -1,12 +1,12 @@
 // One model, its requests, logs and configuration.
 import { h, inRow, inStack } from '../core/dom.js';
-import { bytes, clock, duration, num, serverNow, short, since, timeElement } from '../core/format.js';
+import { bytes, clock, duration, num, serverNow, short, since, sum, timeElement } from '../core/format.js';
 import { apiUrl, queryText } from '../core/net.js';
 import { href, route } from '../core/router.js';
 import { computed, untracked } from '../core/signal.js';
 import { alike, displayName, faceOf, modelById, models, stateOf } from '../state/models.js';
 import { findTarget } from '../state/modelview.js';
-import { asked, meanSpeed, recentRows, spansOf, sum } from '../ui/asked.js';
+import { asked, meanSpeed, recentRows, spansOf } from '../ui/asked.js';
 import { lineChart } from '../ui/chart.js';
 import { happening, idleText, modelAction, modelLink, onceLoaded, stateBadge } from '../ui/modelparts.js';
 import { card, codeBlock, emptyState, facts, linkButton } from '../ui/parts.js';

@@ -98,7 +98,7 @@ function modelRow(model, isShown, today) {
 		h('div', { class: 'muted small' }, () => hasName() && idButton(id),
 			() => [alsoCalled(model()), pins().includes(id) && ' pinned'])),
 	h('div', { class: 'row model-do' }, modelAction(model), modelMenu(model)),
-	h('div', { class: 'model-text muted small' },
+	h('div', { class: 'stack model-text muted small' },
 		h('div', { class: 'row num' }, costs(model),
 			h('span', null, () => [today(model()), used(model())].filter(Boolean).join(', '))),
 		inRow(() => tagsOf(model())),

@@ -1,17 +1,16 @@
 // What is loaded, what it costs, who waits, what broke.
 import { each, h, inStack } from '../core/dom.js';
-import { bytes, clock, isNumber, num, serverNow, short, since, speed, timeElement } from '../core/format.js';
+import { bytes, clock, isNumber, num, serverNow, short, since, speed, sum, timeElement } from '../core/format.js';
 import { href } from '../core/router.js';
 import { computed, untracked } from '../core/signal.js';
 import { alike, displayName, faceOf, hasFailure, models, stateOf } from '../state/models.js';
-import { perf } from '../state/perf.js';
-import { live } from '../state/requests.js';
-import { asked, meanSpeed, minute, recentRows, spansOf, sum } from '../ui/asked.js';
+import { MIB, perf } from '../state/perf.js';
+import { isWaiting, live } from '../state/requests.js';
+import { asked, meanSpeed, minute, recentRows, spansOf } from '../ui/asked.js';
 import { spark, stackedBar } from '../ui/bars.js';
 import { costs, happening, link, modelAction, modelLink, modelsPage, stateBadge } from '../ui/modelparts.js';
 import { card } from '../ui/parts.js';
 
-const MIB = 1024 * 1024;
 const HOUR = 3600;
 const MINUTE = 60;
 const MAX_WAITING = 20;
@@ -43,7 +42,7 @@ function loaded() {
 }
 
 function waiting() {
-	const all = computed(() => live().filter(({ phase }) => phase === 'queued' || phase === 'loading'));
+	const all = computed(() => live().filter(isWaiting));
 	return listCard(() => `Waiting (${all().length})`, () => all().slice(0, MAX_WAITING), (request) => {
 		const { id, model, session, client, at } = request.peek();
 		return h('li', { class: 'waiting', 'data-request': id, 'data-phase': () => request().phase },

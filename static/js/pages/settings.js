@@ -2,7 +2,7 @@
 import { download } from '../core/clipboard.js';
 import { h, inRow, inStack } from '../core/dom.js';
 import { hello, status, transport } from '../core/feed.js';
-import { absoluteTimes, bytes, clock, hour12, num, tick, units } from '../core/format.js';
+import { absoluteTimes, bytes, clock, hour12, num, sum, tick, units } from '../core/format.js';
 import { singleKeys } from '../core/keys.js';
 import { apiKey, isKeyRemembered, keyNeeded, setKey } from '../core/net.js';
 import { allSettings, forgetSettings, replaceSettings } from '../core/persist.js';
@@ -85,7 +85,7 @@ function storage() {
 }
 
 function kept(label, list, remove) {
-	const size = computed(() => list().reduce((sum, item) => sum + sizeOf(item), 0));
+	const size = computed(() => sum(list().map(sizeOf)));
 	const forget = async () => {
 		if (await askFirst({ title: `Delete "${label}"?`, yes: 'Delete', no: 'Keep' })) list().forEach(remove);
 		tick.update((n) => n + 1);
@@ -95,5 +95,5 @@ function kept(label, list, remove) {
 }
 
 /** With attachments. */
-const sizeOf = (item) => (item.messages || []).flatMap(({ files = [] }) => files)
-	.reduce((sum, file) => sum + (file.size || 0), JSON.stringify(item).length);
+const sizeOf = (item) => sum([JSON.stringify(item).length, ...(item.messages || []).flatMap(({ files = [] }) =>
+	files.map(({ size }) => size))]);

@@ -1,7 +1,7 @@
 // The machine: what it does, what it is made of, what it was told.
 import { each, h, inRow, inStack } from '../core/dom.js';
 import { subscribe } from '../core/feed.js';
-import { bytes, dateTime, isNumber, num, serverNow, short, units } from '../core/format.js';
+import { bytes, dateTime, isNumber, num, serverNow, short, sum, units } from '../core/format.js';
 import { api } from '../core/net.js';
 import { href, route, setQuery } from '../core/router.js';
 import { computed, effect, signal, untracked } from '../core/signal.js';
@@ -109,12 +109,12 @@ function counted(row, before, seconds) {
 		const value = (count(row) - count(before)) / seconds;
 		return value >= 0 ? value : null;
 	};
-	const sum = (field) => perSecond(({ net_io: cards }) => cards.filter(({ name }) => !VIRTUAL.test(name))
+	const moved = (field) => perSecond(({ net_io: cards }) => cards.filter(({ name }) => !VIRTUAL.test(name))
 		.reduce((total, one) => (total || 0) + one[field], NaN));
 	const { cpu_util_per_core: all } = row;
-	return { cpu: all.reduce((a, b) => a + b, 0) / all.length,
+	return { cpu: sum(all) / all.length,
 		read: perSecond((one) => one.disk_read_bytes ?? NaN), written: perSecond((one) => one.disk_written_bytes ?? NaN),
-		received: sum('bytes_recv'), sent: sum('bytes_sent'),
+		received: moved('bytes_recv'), sent: moved('bytes_sent'),
 		swap_used_mb: row.swap_total_mb ? row.swap_used_mb : null };
 }
 

@@ -8,7 +8,7 @@ import { asMarkdown, changeChat, chatById, chats, deleteChat, deleteEntry, expor
 import { matcher } from '../ui/combobox.js';
 import { openDialog } from '../ui/dialog.js';
 import { menuButton } from '../ui/menu.js';
-import { button, field, linkButton, searchBox, select, switchBox } from '../ui/parts.js';
+import { button, field, linkButton, searchBox, select, slim, switchBox } from '../ui/parts.js';
 import { toast, toastError } from '../ui/toast.js';
 import { answer, isBusy, replaceMessages, stop } from './api.js';
 import { ENDPOINTS } from './dialects.js';
@@ -16,7 +16,6 @@ import { composer, enterSends, messageView } from './message.js';
 import { chosenModel, modelPicker, paramsForm, side } from './side.js';
 
 const HANDED = 'lsw-play-draft';     // by the inspector
-const slim = { kind: 'quiet', class: 'slim' };
 
 const withNewIds = (messages) => messages.map((one) => ({ ...one, id: newId() }));
 const fresh = ({ messages = [], ...more } = {}) => ({ title: '', endpoint: 'chat', params: {}, ...more, id: newId(),
@@ -60,7 +59,7 @@ export function panel() {
 		side('Settings and conversations', () => current()?.model,
 			() => shownId() && untracked(() => settingsOf(current, change, onModel)),
 			chatList(id)),
-		h('div', { class: 'play-main' },
+		h('div', { class: 'stack play-main' },
 			() => notKept() && h('p', { class: 'notice warning' }, `Conversations are not kept: ${notKept()}`),
 			() => isReady() && !shownId() && h('p', { class: 'muted' }, 'This conversation is not in this browser.'),
 			() => shownId() && untracked(() => conversation(current, change, words))));

@@ -1,16 +1,16 @@
 // Chats that are measured: Compare and the load test.
 import { each, h, inRow } from '../core/dom.js';
 import { download } from '../core/clipboard.js';
-import { duration, isNumber, num, speed } from '../core/format.js';
+import { duration, isNumber, num, speed, sum } from '../core/format.js';
 import { route, setQuery } from '../core/router.js';
 import { signal } from '../core/signal.js';
 import { displayName, modelById } from '../state/models.js';
 import { watts } from '../state/perf.js';
-import { button, switchBox } from '../ui/parts.js';
+import { button, slim, switchBox } from '../ui/parts.js';
 import { newSession, rowOf, startChat, statsOf } from './api.js';
 import { answerBody } from './message.js';
 import { modelPicker, paramsForm, planOf } from './side.js';
-import { amount, choice, entry, grid, partsOf, sum, tool, words } from './tool.js';
+import { amount, choice, entry, grid, partsOf, tool, words } from './tool.js';
 
 const mean = (list) => sum(list) / list.length;
 
@@ -59,7 +59,7 @@ export function compare(ctx) {
 
 	return tool(ctx, { name: 'compare', verb: 'Compare', ask,
 		models: [h('ul', { class: 'plain-list', 'aria-label': 'Models' }, () => models().map((model) =>
-			h('li', { class: 'row' }, h('span', { class: 'grow' }, model), button('Remove', { kind: 'quiet', class: 'slim',
+			h('li', { class: 'row' }, h('span', { class: 'grow' }, model), button('Remove', { ...slim,
 				'aria-label': `Remove ${model}`, onclick: () => setModels(models().filter((id) => id !== model)) })))),
 		() => models().length < MOST_MODELS && modelPicker({ label: 'Add a model', value: () => '',
 			onchange: (id) => setModels([...new Set([...models(), id])]) })],

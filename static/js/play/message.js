@@ -7,7 +7,7 @@ import { modelById } from '../state/models.js';
 import { live } from '../state/requests.js';
 import { growing } from '../text/render.js';
 import { menuButton } from '../ui/menu.js';
-import { button, copyButton, facts, iconButton, inlineError } from '../ui/parts.js';
+import { button, copyButton, facts, iconButton, inlineError, slim } from '../ui/parts.js';
 import { runOf } from './api.js';
 
 const small = (...inside) => h('p', { class: 'muted small' }, inside);
@@ -95,7 +95,6 @@ function statsLine({ model, served, stats }) {
 
 function actions(item, body, todo) {
 	const { role, text } = item();
-	const slim = { kind: 'quiet', class: 'slim' };
 	const to = (label, name, more) => ({ label, run: () => todo[name](item.peek()), ...more });
 	const isUser = role === 'user';
 	const edit = to('Edit', 'edit');

@@ -1,16 +1,16 @@
 // The tools that ask once.
 import { each, h, inRow } from '../core/dom.js';
 import { download } from '../core/clipboard.js';
-import { bytes, num } from '../core/format.js';
+import { bytes, num, sum } from '../core/format.js';
 import { api } from '../core/net.js';
 import { onCleanup, signal } from '../core/signal.js';
 import { meter } from '../ui/bars.js';
 import { openDialog } from '../ui/dialog.js';
-import { button, codeBlock, copyButton, field, linkButton } from '../ui/parts.js';
+import { button, codeBlock, copyButton, field, linkButton, slim } from '../ui/parts.js';
 import { toastError } from '../ui/toast.js';
 import { postRaw } from './api.js';
 import { chosenModel } from './side.js';
-import { amount, choice, entry, grid, partsOf, sum, tool, words } from './tool.js';
+import { amount, choice, entry, grid, partsOf, tool, words } from './tool.js';
 
 const listButton = (ctx, name, label, path, take) => button(label, { class: 'slim', onclick: () =>
 	api(path, { query: { model: chosenModel(name)[0].peek() }, signal: ctx.signal }).then(take).catch(toastError) });
@@ -19,7 +19,6 @@ const listButton = (ctx, name, label, path, take) => button(label, { class: 'sli
 
 const MOST = 24; // pictures kept
 const MODES = [['generations', 'Generate'], ['edits', 'Edit'], ['sdapi', 'SD API']];
-const SLIM = { kind: 'quiet', class: 'slim' };
 
 export function images(ctx) {
 	const mode = signal('generations');
@@ -80,8 +79,8 @@ function picture({ src, seed, prompt }, reuse) {
 			: h('a', { href: src, rel: 'noopener noreferrer', target: '_blank' }, `On another server: ${src}`),
 		h('figcaption', { class: 'small' }, h('p', { class: 'clip', title: prompt },
 			`Seed ${seed ?? 'unknown'}: ${prompt}`),
-			inRow(linkButton('Download', src, { ...SLIM, download: 'image' }),
-				button('Reuse', { ...SLIM, onclick: () => reuse({ prompt, seed }) }))));
+			inRow(linkButton('Download', src, { ...slim, download: 'image' }),
+				button('Reuse', { ...slim, onclick: () => reuse({ prompt, seed }) }))));
 }
 
 // --- speech

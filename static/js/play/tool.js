@@ -49,7 +49,7 @@ export function tool(ctx, { name, suits, models, settings, form, verb, ask, afte
 	const element = h('form', { class: 'play', onsubmit: run },
 		side('Model and settings', !models && model,
 			models || modelPicker({ value: model, onchange: choose, suits }), settings),
-		h('div', { class: 'play-main' }, form,
+		h('div', { class: 'stack play-main' }, form,
 			inRow(button(() => (begun() ? 'Stop' : verb), { kind: 'primary',
 				type: () => (begun() ? 'button' : 'submit'), onclick: stop }),
 			h('span', { class: 'muted', role: 'status' }, note),
@@ -78,8 +78,6 @@ export const words = (label, name, rows, props) =>
 export const choice = (label, name, options, props) => field(label, select(options, { name, ...props }));
 
 export const partsOf = (text, between) => text.split(between).map((part) => part.trim()).filter(Boolean);
-
-export const sum = (list) => list.reduce((total, value) => total + value, 0);
 
 /** rows: lists of cells; the first heads the row, others are td elements, or what is in them. */
 export const grid = (label, heads, rows) => h('div',

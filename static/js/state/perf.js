@@ -1,7 +1,7 @@
 import { subscribe } from '../core/feed.js';
 import { computed, signal } from '../core/signal.js';
 
-const MIB = 1024 * 1024;
+export const MIB = 1024 * 1024;
 const sum = (gpus, field) => gpus.reduce((total, gpu) => total + (gpu[field] || 0), 0);
 
 /** The newest sample {at, sys, gpus: []}, null before one. */

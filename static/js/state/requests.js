@@ -10,6 +10,8 @@ export const live = signal([]);
 /** Rows, newest first. */
 export const done = signal([]);
 
+export const isWaiting = ({ phase }) => phase === 'queued' || phase === 'loading';
+
 /** run(row) for each that ends, as long as the current scope. */
 export const onDone = (run) => subscribe('requests', ({ op, request }) => { if (op === 'done') run(request); });
 

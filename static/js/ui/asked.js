@@ -1,6 +1,6 @@
 // An answer of the server, or what went wrong in its place.
 import { subscribe } from '../core/feed.js';
-import { serverNow, tick } from '../core/format.js';
+import { serverNow, sum, tick } from '../core/format.js';
 import { api, queryText } from '../core/net.js';
 import { computed, effect, onCleanup, signal, untracked } from '../core/signal.js';
 import { inlineError, skeleton } from './parts.js';
@@ -66,4 +66,3 @@ export function meanSpeed(rows) {
 	const known = rows.map((row) => row.tokens?.tokens_per_second).filter((speed) => speed > 0);
 	return known.length ? sum(known) / known.length : null;
 }
-export const sum = (values) => values.reduce((total, value) => total + (value || 0), 0);

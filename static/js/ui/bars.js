@@ -1,6 +1,6 @@
 // Amounts as bars and small lines, always with their number.
 import { h, inRow, newId, s } from '../core/dom.js';
-import { isNumber } from '../core/format.js';
+import { isNumber, sum } from '../core/format.js';
 
 /** One amount of a whole. value, max and text are functions; bare: without words. */
 export function meter({ label, value, max, text, bare }) {
@@ -15,7 +15,7 @@ export function meter({ label, value, max, text, bare }) {
 
 /** segments: () => [{label, value, series: 1-8 | 'free', href?}] */
 export function stackedBar({ label, segments, format,
-	total = () => segments().reduce((sum, { value }) => sum + value, 0) }) {
+	total = () => sum(segments().map(({ value }) => value)) }) {
 	const id = newId('bar');
 	const colour = (series) => `var(--s${series})`;
 	const part = ({ label: name, value, series, kind, text = `${name} ${format(value)}` }) => value > 0 && h('div', {

@@ -5,7 +5,7 @@ import { api, apiUrl } from '../core/net.js';
 import { setting } from '../core/persist.js';
 import { computed, signal } from '../core/signal.js';
 import { pathOf } from '../state/requestquery.js';
-import { live } from '../state/requests.js';
+import { isWaiting, live } from '../state/requests.js';
 import { ask, openDialog } from './dialog.js';
 import { modelLink, phaseBadge, stateBadge } from './modelparts.js';
 import { button, iconButton } from './parts.js';
@@ -14,7 +14,6 @@ import { toast, toastError } from './toast.js';
 const ENDS = { error: ['failed', 'failed'], broken: ['failed', 'broken off'], cancelled: ['stopped', 'cancelled'],
 	client_gone: ['stopped', 'client left'] };
 export const isLive = (row) => row.phase !== undefined;
-const isWaiting = ({ phase }) => phase === 'queued' || phase === 'loading';
 // Only live rows get live cells: 500 others would be 7000 effects.
 export const text = (read) => (item) => (isLive(item.peek()) ? () => read(item()) : read(item.peek()));
 

@@ -9,7 +9,7 @@ import { counts, displayName, faceOf, models, pins, profile } from '../state/mod
 import { hideNotice, notices } from '../state/notices.js';
 import { vram, watts } from '../state/perf.js';
 import { railIsNarrow } from '../state/prefs.js';
-import { live } from '../state/requests.js';
+import { isWaiting, live } from '../state/requests.js';
 import { meter } from './bars.js';
 import { selectProfile, stateGlyph } from './modelparts.js';
 import { instance } from './pages.js';
@@ -69,7 +69,7 @@ function header() {
 			() => hasVram() && vital('VRAM', meter({ bare: true, label: 'GPU memory in use', value: () => vram()?.used,
 				max: () => vram()?.total, text: memory }), memory),
 			h('a', { class: 'vital num', href: href('requests') }, () => {
-				const queued = live().filter(({ phase }) => phase === 'queued' || phase === 'loading').length;
+				const queued = live().filter(isWaiting).length;
 				return `${live().length - queued} running · ${queued} queued`;
 			}),
 			() => hasWatts() && vital(() => `${num(watts())} W`)),
