@@ -405,6 +405,21 @@ def test_49_binary_cut_and_absent(served: Any, open_ui: Any) -> None:
     page.get_by_text("not in the history").wait_for()
 
 
+def test_48_what_has_no_known_shape_is_shown_as_it_is(served: Any, open_ui: Any) -> None:
+    number = capture_of(served, {"model": "fast", "tools": [{"name": "odd", "description": {"a": 1}}], "messages": [
+        {"role": "user", "content": [{"type": "thinking", "thinking": 5}, {"type": "image_url", "image_url": {"url": 7}},
+                                     {"type": "text", "text": "the rest of it"}]}]})
+    page = open_ui(f"#/requests/{number}", on=served)
+    page.locator(".message").get_by_text("the rest of it", exact=True).wait_for()
+    page.get_by_text("Image at 7").wait_for()
+    # Numbers of tokens are not messages: many embedding clients send nothing else.
+    number = capture_of(served, {"model": "fast", "input": [[*range(400)], [*range(400)]]}, "/v1/embeddings")
+    page.goto(f"{served.url}/ui/#/requests/{number}")
+    page.get_by_role("region", name="Request body").get_by_text('"input"').wait_for()
+    assert page.locator(".message").count() == 0
+    assert page.get_by_role("button", name="Open in playground").is_disabled()
+
+
 def test_50_open_in_playground_sends_nothing(served: Any, open_ui: Any) -> None:
     path, body = BODIES["anthropic"]
     number = capture_of(served, {**body, "temperature": 0.25}, path)

@@ -66,7 +66,8 @@ export function readRequest(text) {
 	if (!isObject(body)) return { messages: [], tools: [] };
 	const first = list(body.system ?? body.instructions);
 	const said = list(body.messages ?? body.input ?? body.prompt);
-	return { body, messages: [...(first.length ? [{ role: 'system', content: first }] : []), ...said].map(messageOf),
+	return { body, messages: [...(first.length ? [{ role: 'system', content: first }] : []),
+		...said.filter((one) => isObject(one) || typeof one === 'string')].map(messageOf),
 		tools: list(body.tools).map((tool) => ({ ...tool, ...tool.function })) };
 }
 
@@ -124,7 +125,7 @@ function partOf(part) {
 	return { kind, name: called.name || type, id: part.call_id || part.tool_use_id || part.id,
 		args: called.arguments ?? part.input ?? '', parts: kind === 'result' && partsOf(inner),
 		text: text ?? (kind === 'reasoning' ? partsOf(inner).map((each) => each.text).join('\n') : pretty(part)),
-		url: source?.data ? `data:${source.media_type};base64,${source.data}` : source?.url || url?.url || url || '' };
+		url: source?.data ? `data:${source.media_type};base64,${source.data}` : `${source?.url || url?.url || url || ''}` };
 }
 
 // --- shown
@@ -139,7 +140,7 @@ const side = (title, { messages, note, error, text, pretty: body }) => [h('h3', 
 	messages.map(message), !messages.length && !error && text && codeBlock(body, { label: `${title} body` })];
 
 const fold = (title, content) => h('details', null, h('summary', null, title), content);
-const long = (text) => h('div', { class: 'said' }, cut(text));
+const long = (text) => h('div', { class: 'said' }, cut(`${text}`));
 const json = (value, label) => codeBlock(pretty(value), { label });
 const named = (name, detail = '') => h('div', null, h('strong', null, name),
 	h('span', { class: 'muted small' }, ` ${detail}`));
