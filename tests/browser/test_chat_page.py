@@ -305,6 +305,14 @@ def test_82_files(served: Any, open_ui: Any) -> None:
     in_page(page, lambda: len(sent) == 2, "sent again")
     assert len(sent[1]["messages"]) == 1 and len(sent[1]["messages"][0]["content"]) == 5
     turn(page)
+    # Settings count attachments too.
+    page.set_input_files("input[aria-label='Files to attach']",
+                         [{"name": "large.png", "mimeType": "image/png", "buffer": PNG + bytes(3 << 20)}])
+    page.locator(".composer .chips").get_by_role("button", name="Remove large.png").wait_for()
+    say(page, "and at this")
+    answered(page, "and at this")
+    page.goto(f"{served.url}/ui/#/settings")
+    page.get_by_role("row", name=re.compile(r"Conversations 3\.\d MiB")).wait_for()
 
 
 def test_83_conversations_are_kept(served: Any, open_ui: Any) -> None:

@@ -96,4 +96,4 @@ function kept(label, list, remove) {
 
 /** With attachments. */
 const sizeOf = (item) => sum([JSON.stringify(item).length, ...(item.messages || []).flatMap(({ files = [] }) =>
-	files.map(({ size }) => size))]);
+	files.map(({ blob }) => blob?.size))]);
