@@ -127,6 +127,18 @@ def test_21_two_hundred_models(open_ui: Any, capsys: Any) -> None:
             }
             return { rows, spent, counts };
         }""")
+        # Back leads to the row that was left, a link to the top.
+        left = page.locator('#view [data-model="model-150"] .model-name a')
+        left.click()
+        page.locator("main[data-page=model]").wait_for()
+        page.go_back()
+        page.locator("main[data-page=models]").wait_for()
+        await_true(lambda: 0 < left.bounding_box()["y"] < 900, "the row is in view")
+        page.locator("#rail").get_by_role("link", name="Overview").click()
+        page.locator("main[data-page=overview]").wait_for()
+        page.locator("#rail").get_by_role("link", name="Models").click()
+        page.locator("main[data-page=models]").wait_for()
+        assert page.evaluate("document.getElementById('main').scrollTop") == 0
         page.close()
         assert found["counts"] == [200, 200, 119, 12, 1, 119, 200, 200] and found["rows"] == 200
         with capsys.disabled():
@@ -612,6 +624,10 @@ def test_overview_says_who_waits_and_what_went_wrong(served: Any, visit: Any) ->
     problem.wait_for()
     problem.get_by_role("link", name=re.compile("Open request")).click()
     page.wait_for_url(re.compile(r"#/requests/\d+"))
+    # Of a model that does not exist the name that was asked for is known.
+    served.ask("POST", "/v1/chat/completions", chat("nobody"))
+    page.goto(f"{served.url}/ui/#/")
+    page.locator(".problem", has_text="404").get_by_role("link", name="nobody", exact=True).wait_for()
 
 
 def test_pure_parts(visit: Any) -> None:

@@ -105,8 +105,8 @@ function lastHour() {
 const isProblem = (row) => row.resp_status_code >= 400 || !HARMLESS.includes(row.outcome);
 
 function problem(row) {
-	const { id, at, model, resp_status_code: status, outcome, error_msg: text } = row.peek();
-	return h('li', { class: 'problem' }, timeElement(at), modelLink(model),
+	const { id, at, model, requested, resp_status_code: status, outcome, error_msg: text } = row.peek();
+	return h('li', { class: 'problem' }, timeElement(at), modelLink(model || requested),
 		h('span', { class: 'badge is-failed num' }, status || outcome),
 		h('span', { class: 'grow clip', title: text }, (text || outcome).split('\n')[0]),
 		link(href('requests', id), 'Open', { 'aria-label': `Open request ${id}` }));

@@ -53,6 +53,9 @@ export function startPages() {
 }
 
 async function open(to, isForced) {
+	const isReturn = history.state;
+	history.replaceState(1, '');
+	const from = current?.hash;
 	if (!isForced && current?.page === to.page && current.fits(to)) {
 		current.hash = to.hash;
 		return;
@@ -83,6 +86,9 @@ async function open(to, isForced) {
 	at('view').replaceChildren(body);
 	at('main').dataset.page = to.page;
 	at('main').scrollTop = 0;
+	// Back leads to the place that was left.
+	if (isReturn) at('view').querySelector(`[href=${CSS.escape(from)}]`)?.scrollIntoView({ block: 'center',
+		behavior: 'instant' });
 	if (!isFirst) at('title').focus({ preventScroll: true });
 	isFirst = false;
 }
