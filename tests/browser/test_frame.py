@@ -343,6 +343,23 @@ def test_counts_are_said_to_be_too_small_only_while_they_are(open_ui, served):
     await_true(lambda: shown() == "0")
 
 
+def test_another_run_of_the_server_has_a_history_of_its_own(open_ui):
+    port = free_ports(1)
+    config = {"models": {"fast": demo(), "other": demo()}}
+    listen = ("--listen", f"127.0.0.1:{port}")
+    problems: List[str] = []
+    with run_program(config, *listen) as running:
+        page = open_ui("#/", on=running, problems=problems)
+        page.wait_for_selector('#top [data-connection="live"]')
+        for _ in range(3):
+            running.ask("POST", "/v1/chat/completions", chat("fast"))
+        await_true(lambda: page.locator(".tile .big").first.inner_text() == "3")
+    page.wait_for_selector('#top [data-connection="down"]')
+    with run_program(config, *listen):
+        page.wait_for_selector('#top [data-connection="live"]')
+        await_true(lambda: page.locator(".tile .big").first.inner_text() == "0")
+
+
 def test_the_energy_of_the_last_hour_is_kept_up(open_ui, between):
     def asked() -> int:
         return sum("/api/performance" in each for each in between.asked)

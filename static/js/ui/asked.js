@@ -43,7 +43,8 @@ export function recentRows(from, model) {
 		limit: MOST_ROWS })}`);
 	const newer = signal([]);
 	subscribe('requests', ({ op, request }) => {
-		if (op === 'snapshot') again();       // some ended without our being told
+		// Some ended without our being told; of another run of the server all numbers are void.
+		if (op === 'snapshot') again(newer.set([]));
 		else if (op === 'done' && request.model === (model || request.model)) {
 			newer.update((all) => [request, ...all].slice(0, MOST_ROWS));
 		}
