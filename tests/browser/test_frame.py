@@ -634,6 +634,29 @@ def test_what_floats_stays_inside_and_covers_no_field(open_ui, served):
     assert 0 <= menu["y"] - box["y"] - box["height"] < 8 or 0 <= box["y"] - menu["y"] - menu["height"] < 8
 
 
+def test_larger_text_fits_the_screen(open_ui, served):
+    number = served.ask("GET", "/api/metrics/activity?limit=1").json()["data"]
+    if not number:
+        served.ask("POST", "/v1/chat/completions", chat("fast"))
+        await_true(lambda: served.ask("GET", "/api/metrics/activity?limit=1").json()["total"])
+    page = open_ui("#/logs", on=served)
+    page.evaluate("localStorage.setItem('lsw', JSON.stringify({ fontSize: 'larger' }))")
+    page.reload()
+    end = page.locator(".log-box")
+    end.wait_for()
+    await_true(lambda: 800 < sum(end.bounding_box()[each] for each in ("y", "height")) <= 900, "the log's end is seen")
+    go(page, "#/requests/1")
+    drawer = page.locator("#drawer")
+    grip = page.locator(".grip").bounding_box()
+    page.mouse.move(grip["x"] + 4, 400)
+    page.mouse.down()
+    page.mouse.move(800, 400, steps=4)
+    page.mouse.up()
+    await_true(lambda: abs(drawer.bounding_box()["x"] - 800) < 2, "the border is where the pointer is")
+    page.set_viewport_size({"width": 390, "height": 800})
+    await_true(lambda: (drawer.bounding_box()["x"], drawer.bounding_box()["width"]) == (0, 390), "all of it is seen")
+
+
 def test_themes_and_what_is_remembered(open_ui, served, shot):
     """Checks 99 and 101."""
     page = open_ui("#/settings", on=served, theme="dark")

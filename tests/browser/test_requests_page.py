@@ -407,8 +407,8 @@ def test_49_binary_cut_and_absent(served: Any, open_ui: Any) -> None:
 
 def test_48_what_has_no_known_shape_is_shown_as_it_is(served: Any, open_ui: Any) -> None:
     number = capture_of(served, {"model": "fast", "tools": [{"name": "odd", "description": {"a": 1}}], "messages": [
-        {"role": "user", "content": [{"type": "thinking", "thinking": 5}, {"type": "image_url", "image_url": {"url": 7}},
-                                     {"type": "text", "text": "the rest of it"}]}]})
+        {"role": "user", "content": [{"type": "thinking", "thinking": 5}, {"type": "text", "text": "the rest of it"},
+                                     {"type": "image_url", "image_url": {"url": 7}}]}]})
     page = open_ui(f"#/requests/{number}", on=served)
     page.locator(".message").get_by_text("the rest of it", exact=True).wait_for()
     page.get_by_text("Image at 7").wait_for()

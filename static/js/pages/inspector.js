@@ -75,7 +75,9 @@ function grip() {
 		'aria-label': 'Width of the details', 'aria-valuemin': LEAST, 'aria-valuemax': MOST, 'aria-valuenow': width,
 		onkeydown: ({ key }) => set(width.peek() + ({ ArrowLeft: 32, ArrowRight: -32 }[key] || 0)),
 		onpointerdown: ({ currentTarget, pointerId }) => currentTarget.setPointerCapture(pointerId),
-		onpointermove: ({ buttons, clientX }) => { if (buttons) set(innerWidth - clientX); } });
+		onpointermove: ({ buttons, clientX, currentTarget: { currentCSSZoom: zoom = 1 } }) => {
+			if (buttons) set((innerWidth - clientX) / zoom);
+		} });
 }
 
 function inspect(id) {

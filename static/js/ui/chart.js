@@ -29,7 +29,7 @@ export function lineChart({ label, series, format, span = () => null, max, limit
 			event.preventDefault();
 			jump(nearest(times(), cross.peek() ?? Infinity) + by);
 		},
-		onpointermove: (event) => jump(nearest(times(), scale().time(event.clientX - plot.getBoundingClientRect().left))),
+		onpointermove: (event) => jump(nearest(times(), scale().time(event.offsetX))),
 		onblur: () => cross.set(null), onpointerleave: () => cross.set(null) },
 	() => axes(scale(), width(), format),
 	() => shown().map(({ x, y, look }) => {
