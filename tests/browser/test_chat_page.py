@@ -456,6 +456,29 @@ def test_85_errors_and_turns(served: Any, open_ui: Any) -> None:
     page.locator("[data-role=assistant] strong", has_text="else").wait_for()
 
 
+def test_85_an_edited_turn_is_not_lost_while_another_is_answered(served: Any, open_ui: Any) -> None:
+    page = open_ui("#/play/chat?model=slow", on=served)
+    say(page, "first")
+    turn(page, "running")
+    page.get_by_role("button", name="Stop").click()
+    turn(page, "stopped")
+    page.get_by_role("button", name="Edit", exact=True).first.click()
+    edit = page.get_by_role("textbox", name="Edit this turn")
+    edit.fill("changed with care")
+    say(page, "second")
+    turn(page, "running")
+    edit.press("Enter")
+    page.get_by_role("button", name="Stop").first.click()
+    turn(page, "stopped")
+    assert edit.input_value() == "changed with care"
+    page.get_by_role("button", name="Send again").click()
+    turn(page, "running")
+    page.locator("[data-role=user]").get_by_text("changed with care").wait_for()
+    assert page.locator("[data-role=user]").count() == 1
+    page.get_by_role("button", name="Stop").click()
+    turn(page, "stopped")
+
+
 def test_50_what_another_page_hands_over_and_the_library(served: Any, open_ui: Any) -> None:
     page = open_ui("#/settings", on=served)
     sent = sent_by(page)

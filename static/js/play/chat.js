@@ -69,6 +69,7 @@ export function panel() {
 function conversation(current, change, { text, files }) {
 	const editing = signal('');
 	const busy = () => isBusy(current()?.id);
+	const onStop = () => stop(current.peek().id);
 	const writing = `lsw-draft-${current.peek().messages.length ? current.peek().id : 'new'}`;
 	const upTo = (message, by = 0) => current.peek().messages.slice(0, current.peek().messages.indexOf(message) + by);
 	const stored = () => {
@@ -111,7 +112,7 @@ function conversation(current, change, { text, files }) {
 	}));
 	const toEnd = followed(log);
 	const made = composer({ busy, text: text || inTab(writing), files, onInput: (words) => inTab(writing, words),
-		onStop: () => stop(current.peek().id), more: promptMenu((words) => made.fill(words)),
+		onStop, more: promptMenu((words) => made.fill(words)),
 		onSend: (value) => ask([...current.peek().messages, { id: newId(), role: 'user', ...value }]) });
 	return h('div', { class: 'stack chat', ...made.drops }, log, h('div', { class: 'dock' }, made.element));
 
@@ -119,7 +120,7 @@ function conversation(current, change, { text, files }) {
 		const message = item.peek();
 		const isUser = message.role === 'user';
 		const end = () => editing.set('');
-		const box = composer({ ...message, label: 'Edit this turn', sendLabel: isUser ? 'Send again' : 'Save',
+		const box = composer({ ...message, busy, onStop, label: 'Edit this turn', sendLabel: isUser ? 'Send again' : 'Save',
 			onSend: (value) => {
 				end();
 				const changed = { ...message, ...value };

@@ -20,7 +20,6 @@ export const linkButton = (label, href, props) => pressable('a', label, { href, 
 export const iconButton = (name, label, props) => button('', { kind: 'quiet', 'aria-label': label, ...props, icon: name,
 	class: classes('icon-only', props.class) });
 
-/** Of a small button. */
 export const slim = { kind: 'quiet', class: 'slim' };
 
 export const tag = (text, kind) => h('span', { class: classes('tag', kind) }, text);
