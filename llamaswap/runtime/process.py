@@ -196,6 +196,8 @@ class Running:
             self._probe.abort()
         self._close_pool()
         self._end_tree(leader, was_stopped=was_stopped)
+        if was_ready and not was_stopped:
+            self._end_container()
         self._reap(leader)
         why = _ending(self.exit_code, was_ready=was_ready, was_stopped=was_stopped)
         if not was_ready and not was_stopped:
@@ -291,6 +293,16 @@ class Running:
         stuck = proctree.kill_tree(leader.pid, self._start, self._tree, SWEEP_PATIENCE)
         if stuck:
             log.error("%s: SIGKILL has no effect on %s", self.model.id, stuck)
+
+    def _end_container(self) -> None:
+        """It is no child of ours, so it outlives the client that started it (killed for its memory, say), and so would
+        its hold on the port: no later start could succeed."""
+        if not self.model.cmd_stop or self._hurry.is_set() or not self._port.is_taken():
+            return
+        log.warning("%s: its port is still in use; running cmdStop", self.model.id)
+        with self._lock:
+            self._stop_deadline = time.monotonic() + self.model.unload_timeout
+        self._run_stop_command()
 
     def _rest(self) -> List[proctree.Process]:
         """The tree without the stop command, which is ours and not the model's."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import signal
 import subprocess
 import tarfile
 import uuid
@@ -79,3 +80,14 @@ def test_containers_swap_and_leave_nothing(image):
         assert program.ask("POST", "/api/models/unload/box-a", timeout=PATIENCE).status == 200
         await_true(lambda: names[0] not in running_containers())
     assert not set(names) & set(podman("ps", "-a", "--format", "{{.Names}}").split())
+
+
+def test_a_container_whose_client_was_killed_does_not_keep_the_port(image):
+    name = f"llamaswap-{uuid.uuid4().hex[:8]}"
+    with run_program({"models": {"box": container_model(image, name)}}) as program:
+        assert program.ask("GET", "/props?model=box", timeout=IMAGE_PATIENCE).status == 200
+        os.kill(int(program.wait_for(r"box: started pid (\d+)")[1]), signal.SIGKILL)
+        await_true(lambda: not program.running())
+        assert name not in running_containers()
+        assert program.ask("GET", "/props?model=box", timeout=IMAGE_PATIENCE).status == 200
+    assert name not in podman("ps", "-a", "--format", "{{.Names}}").split()

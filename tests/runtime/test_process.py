@@ -598,6 +598,19 @@ def test_the_stop_command_has_pid_and_environment(start, reports, book):
     assert b"stopping: from the model\n" in book.model("m").history()
 
 
+@pytest.mark.parametrize("is_left", [True, False])
+def test_a_container_whose_client_died_is_ended_by_the_stop_command(start, reports, tmp_path, is_left):
+    """It is no child of ours: only that its port is still in use tells of it."""
+    mark = tmp_path / "stopped"
+    running = start(demo(cmd_stop=f"touch {mark}"))
+    reports.wait("ready")
+    port: Any = SimpleNamespace(is_taken=lambda: is_left and not mark.exists())
+    running._port = port
+    os.kill(running.pid, signal.SIGKILL)
+    assert reports.wait("exit")[3] == "was ended by SIGKILL unexpectedly"
+    assert mark.exists() is is_left
+
+
 @pytest.mark.parametrize("cmd_stop", ["false", "/nonexistent/stop", "''", "sleep 60", "sh -c 'sleep 60 & exit 1'"])
 def test_a_stop_command_that_fails_is_followed_by_sigterm(start, reports, cmd_stop):
     running = start(demo(cmd_stop=cmd_stop))
