@@ -105,7 +105,7 @@ class Connection:
         self.is_idle = True          # between two requests; written by the owner, read by drain and by the shedding
         self.idle_since = time.monotonic()
         self.is_draining = False
-        self.is_watching = False     # its client only looks on; written by the owner, read by the drain
+        self.is_watching = False     # has no end to wait for; written by the owner, read by the drain
         self.status = 0              # of the answer under way; 0 until its head is out
         self.sent_bytes = 0          # of its body, without framing
 

@@ -219,6 +219,7 @@ def tunnel(request: Request, exchange: Exchange, *, extra_headers: Sequence[Tupl
             raise UpstreamFault("the model server switched protocols without being asked", code="bad_upstream_answer")
         fields = _upgrade_fields(exchange.headers, extra_headers)
         head, client, early = connection.begin_upgrade(101, exchange.reason, fields)
+        connection.is_watching = True      # it may stay for ever, so the end of the program does not wait for its end
         down = _Flow(exchange.wire, client, head + exchange.take_early())
         up = _Flow(client, exchange.wire, early)
         outcome.why = _run_flows(up, down)

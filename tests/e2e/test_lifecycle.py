@@ -359,6 +359,17 @@ def test_sigterm_lets_a_stream_finish():
         assert "shutdown complete" in program.log
 
 
+def test_the_end_does_not_wait_for_a_websocket():
+    """It may stay open for ever. Those who speak through one are cut after a moment, others are served to the end."""
+    handshake = (b"GET /upstream/a/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                 b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+    with run_program({"models": {"a": demo()}}) as program, program.open(handshake) as sock:
+        assert sock.recv(65536).startswith(b"HTTP/1.1 101 ")
+        began_at = time.monotonic()
+        program.signal(signal.SIGTERM)
+        assert program.wait(PATIENCE) == 0 and time.monotonic() - began_at < 20
+
+
 def test_sigterm_serves_who_waits():
     models = {"a": demo("--prefill-delay", "1"), "b": demo("--startup-delay", "0.5")}
     with run_program({"models": models}) as program, ThreadPoolExecutor() as pool:
