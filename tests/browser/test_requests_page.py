@@ -527,7 +527,7 @@ def test_pure_parts(served: Any, open_ui: Any) -> None:
     assert found["gone"] == [2]
     assert found["cut"] == [["assistant", [["call", "f", "{"]]]]
     assert found["odd"] == [0, 0, 1, 0, 1]
-    assert [each["role"] for each in found["asked"]] == ["user", "user", "tool"]
+    assert [each["role"] for each in found["asked"]] == ["tool"]
     assert found["tokens"] == [["status", "4xx"], ["since", "2"], ["model", "x y"], ["text", "a b"]]
     assert found["wrong"] == [False, True, False, False]
     assert found["passes"] == [True, False, True, False, True, False]

@@ -214,8 +214,9 @@ def test_those_without_a_stop_command_do_not_wait_for_the_others(marked, tmp_pat
     other = marked(f"heard() {{ grep -q '^State:.[RSD]' /proc/{deaf.pid}/status || touch {tmp_path}/last; exit; }}; "
                    "trap heard TERM; READY; while :; do sleep 0.05; done", "exec sleep 300")
     marked.end(other, deaf)
-    assert deaf.process.wait(5) == -signal.SIGKILL
-    assert other.process.wait(5) and (tmp_path / "last").exists()
+    assert deaf.process.wait(20) == -signal.SIGKILL
+    other.process.wait(20)      # with 0 or 143, as the signal finds it between two sleeps or in one
+    assert (tmp_path / "last").exists()
 
 
 def test_a_container_may_take_longer_than_our_own_processes(marked, tmp_path, monkeypatch):
