@@ -23,8 +23,6 @@ _IN_SET = re.compile(r"\\(?P<escape>.)|\[:(?P<negated>\^?)(?P<name>\w+):\]|(?P<f
 _CLASSES = {"alnum": "0-9A-Za-z", "alpha": "A-Za-z", "ascii": r"\x00-\x7F", "blank": r"\t ", "cntrl": r"\x00-\x1F\x7F",
             "digit": "0-9", "graph": "!-~", "lower": "a-z", "print": " -~", "punct": r"!-/:-@\[-`{-~",
             "space": r"\t\n\v\f\r ", "upper": "A-Z", "word": "0-9A-Za-z_", "xdigit": "0-9A-Fa-f"}
-
-
 # What a search does anyway. Tried at every place of a long path, it would cost the square of its length.
 _SKIPPING = re.compile(r"\A((?:\(\?[ims]+\))*)(?:\.\*\??(?![*+?{]))+")
 _MAX_REPEAT = 1000

@@ -120,7 +120,7 @@ class Server:
         self._stop_accepting()
         for connection in self._copy_of_live():
             connection.drain()
-        # Who watches is told by its stream, and left behind when it does not read any more.
+        # Who watches is told by its stream, and left behind when it does not read any more; so are tunnels.
         self._wait_for_none(min(deadline, time.monotonic() + WATCHER_GRACE))
         for connection in self._copy_of_live():
             if connection.is_watching:

@@ -319,9 +319,8 @@ def test_a_load_is_cancelled_for_everybody_who_waits(make):
         assert registry.status("a").state == "ready"
 
 
-def test_a_load_cancelled_before_its_process_exists(make):
-    """The launcher is still at it; what it makes is stopped as soon as it is there."""
-    launcher = manual()
+def held_back(launcher):
+    """The events that its next start has begun, and that it may go on."""
     begun, go_on = threading.Event(), threading.Event()
     start = launcher.start
 
@@ -330,6 +329,13 @@ def test_a_load_cancelled_before_its_process_exists(make):
         assert go_on.wait(PATIENCE)
         return start(*arguments)
     launcher.start = slow_start
+    return begun, go_on
+
+
+def test_a_load_cancelled_before_its_process_exists(make):
+    """The launcher is still at it; what it makes is stopped as soon as it is there."""
+    launcher = manual()
+    begun, go_on = held_back(launcher)
     registry = make(launcher=launcher)
     load = registry.load("a")
     assert begun.wait(PATIENCE) and registry.cancel_load("a")
@@ -681,15 +687,7 @@ def test_what_goes_on_adopts_a_reload(make):
 def test_a_reload_while_the_launcher_is_at_work(make):
     launcher = FakeLauncher(is_willing=False)
     registry = make("a", launcher=launcher)
-    begun, go_on = threading.Event(), threading.Event()
-    start = launcher.start
-
-    def slowly(*arguments):
-        begun.set()
-        assert go_on.wait(PATIENCE)
-        return start(*arguments)
-
-    launcher.start = slowly
+    begun, go_on = held_back(launcher)
     with registry.lease("a") as lease:
         assert begun.wait(PATIENCE)
         registry.reconfigure(models("a", ttl=7), together)

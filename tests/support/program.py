@@ -79,6 +79,12 @@ def free_ports(count: int) -> int:
             return first
 
 
+def side_by_side(models: Json, **more: Any) -> Json:
+    """A configuration in which no model excludes another."""
+    groups = {"all": {"swap": False, "exclusive": False, "members": list(models)}}
+    return {"models": models, "groups": groups, **more}
+
+
 def await_true(question: Any, what: str = "", timeout: float = PATIENCE) -> Any:
     """The first true answer; fails when there is none in time."""
     deadline = time.monotonic() + timeout
